@@ -1,0 +1,52 @@
+"""Errors that know what to do next, and the exit codes of the program."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes that scripts rely on."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+    REFUSED = 4
+    UNVERIFIED = 5
+    USAGE = 64
+    BUG = 70
+    CONFIG = 78
+    INTERRUPTED = 130
+
+
+class OncallError(Exception):
+    """Something that the user can mend. `str()` says what and where; `hint` says what to do next."""
+
+    exit_code = Exit.BUG
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageFault(OncallError):
+    """The command line asks for something that does not exist or does not fit."""
+
+    exit_code = Exit.USAGE
+
+
+class ConfigError(OncallError):
+    """The service file is wrong; the message starts with file:line."""
+
+    exit_code = Exit.CONFIG
+
+
+class RunbookError(OncallError):
+    """A runbook is wrong; the message starts with file:line."""
+
+    exit_code = Exit.CONFIG
+
+
+class LabError(OncallError):
+    """The lab cannot start, break or stop something."""
+
+    exit_code = Exit.UNKNOWN
