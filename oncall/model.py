@@ -264,6 +264,8 @@ class SignalReport(Frozen, frozen=True):
     """At most 60 points over baseline and window, oldest first, for a sparkline."""
     symptom: bool = False
     """It decides the severity of the issue."""
+    of: float | None = None
+    """The whole that it is a part of, in the same unit (the pool's size): shown as 19/20."""
 
 
 class StepReport(Frozen, frozen=True):
