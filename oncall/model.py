@@ -114,6 +114,8 @@ class SignalSpec(Written, frozen=True):
     promql: str | None = None
     step: str | None = None
     """`STEP.COLUMN` of a step's first row: a signal read from a backend other than Prometheus."""
+    up: str | None = None
+    """A backend: 1 where it answers, 0 where it refuses, unknown where that cannot be told from here."""
     across: Literal["sum", "max", "min", "avg"] | None = None
     """How the instances of a gauge become one number; sum unless told."""
     warning: float | None = None

@@ -1,0 +1,125 @@
+"""The format of a runbook: one issue as data. These types are also the JSON Schema that editors get."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from oncall.model import Frozen, SignalSpec, Written
+from oncall.runbook.expression import Expression
+
+Condition = Annotated[str, Meta(description="An expression over signals, step columns and values.")]
+Template = Annotated[str, Meta(description="Text; {expression} or {expression|unit} is filled in.")]
+Identifier = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class StepSpec(Written, frozen=True):
+    """One question to one backend. Exactly one of `postgres`, `sql`, `promql`, `health` says which."""
+
+    title: str
+    why: str
+    postgres: Annotated[str | None, Meta(description="One of the tool's own SQL files, by name.")] = None
+    sql: Annotated[str | None, Meta(description="One SELECT of your own; :'application_name' is filled in.")] = (
+        None
+    )
+    promql: Annotated[
+        str | None, Meta(description="A table from Prometheus; $selector and $window are filled in.")
+    ] = None
+    health: Annotated[str | None, Meta(description="A path of the service that answers health as JSON.")] = None
+    unit: Annotated[str | None, Meta(description="Unit of the column `value` of a promql step.")] = None
+    optional: Annotated[
+        bool, Meta(description="The verdict does not need it: where it is missing, ok stays ok.")
+    ] = False
+
+
+class EvidenceSpec(Written, frozen=True):
+    """A reading judged for or against a cause."""
+
+    id: Identifier
+    when: Condition
+    text: Template
+    otherwise: Annotated[Template | None, Meta(description="The text where the condition does not hold.")] = (
+        None
+    )
+    why: Annotated[str | None, Meta(description="The mechanism that makes this evidence.")] = None
+    weight: Annotated[int, Meta(ge=1, le=5)] = 1
+    decisive: Annotated[bool, Meta(description="Shows the mechanism itself; confirmed needs one.")] = False
+    against: Annotated[bool, Meta(description="Speaks against the cause; decisive: rules it out.")] = False
+    onset_of: Annotated[
+        str | None, Meta(description="A signal that must not have changed later than the symptom did.")
+    ] = None
+    value: Condition | None = None
+    baseline: Condition | None = None
+
+
+class NextSpec(Written, frozen=True):
+    command: Template
+    why: Template
+    when: Condition | None = None
+
+
+class CauseSpec(Written, frozen=True):
+    title: str
+    why: Annotated[str, Meta(description="The mechanism: how this cause makes the symptom.")]
+    evidence: tuple[EvidenceSpec, ...]
+    explains: Annotated[
+        Condition | None, Meta(description="How much of the issue's `explain` this cause accounts for.")
+    ] = None
+    next: tuple[NextSpec, ...] = ()
+    advice: tuple[Template, ...] = ()
+
+
+class Headlines(Written, frozen=True):
+    """The first words of the report, by severity."""
+
+    ok: str
+    warning: str
+    critical: str
+    unknown: str
+
+
+class RunbookFile(Written, frozen=True):
+    """A file of `runbooks/`: an issue, or signals only."""
+
+    issue: Identifier | None = None
+    title: str | None = None
+    headlines: Headlines | None = None
+    alerts: Annotated[tuple[str, ...], Meta(description="Names of alerts that this runbook answers.")] = ()
+    symptoms: Annotated[
+        tuple[str, ...], Meta(description="Signals that decide the severity; the first must be readable.")
+    ] = ()
+    signals: dict[Identifier, SignalSpec] = {}
+    steps: dict[Identifier, StepSpec] = {}
+    values: Annotated[
+        dict[Identifier, Condition], Meta(description="Named formulas for use in conditions and texts.")
+    ] = {}
+    explain: Annotated[
+        Condition | None, Meta(description="What the causes share out, such as the connections in use.")
+    ] = None
+    causes: dict[Identifier, CauseSpec] = {}
+    look: Annotated[str | None, Meta(description="What to look at by hand where no cause stands out.")] = None
+
+
+class Runbook(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked runbook: its file, every signal that it may read, every expression parsed."""
+
+    issue: str
+    title: str
+    path: Path
+    spec: RunbookFile
+    signals: Mapping[str, SignalSpec]
+    shown: tuple[str, ...]
+    """Signals to show and judge: the runbook's own and those that it names, in order."""
+    expressions: Mapping[str, Expression]
+
+    def expression(self, text: str) -> Expression:
+        return self.expressions[text]
+
+
+class Answered(Frozen, frozen=True):
+    """A place in a template: the expression and the unit to print it in."""
+
+    expression: str
+    unit: str | None
