@@ -1,0 +1,114 @@
+"""Secrets of a service, and texts without them: what leaves the program passes through `scrub`."""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from oncall import dsn
+from oncall.model import HttpBackend, PostgresAt, Service
+
+MASK = "***"
+SHORTEST = 3
+"""Secrets shorter than this are not looked for: their letters stand in every other word."""
+
+_SECRET_NAME = re.compile(r"(?i)auth|token|secret|pass|cookie|credential|key")
+
+
+def secrets_of(service: Service) -> tuple[str, ...]:
+    """All secret texts of a service, longest first: raw, percent-decoded or -encoded, as Basic."""
+    found = set(_backends(service))
+    forms = {
+        form
+        for secret in found
+        for form in (secret, unquote(secret), quote(secret, safe=""), _escaped(secret))
+    }
+    return tuple(sorted((f for f in forms if len(f) >= SHORTEST), key=lambda f: (-len(f), f)))
+
+
+def scrub(text: str, secrets: Iterable[str]) -> str:
+    """The text with `***` for each of the secrets (as `secrets_of` returns them: longest first)."""
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    return text
+
+
+def secret_name(name: str) -> bool:
+    """Whether a header or an option of this name holds a secret."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def mask_url(url: str) -> str:
+    """An HTTP or Redis URL with `***` for its password, and for each option that may be secret."""
+    head, slashes, rest = url.partition("://")
+    if not slashes:
+        return MASK if "@" in url else url
+    userinfo, at, host = rest.rpartition("@")
+    user, colon, _ = userinfo.partition(":")
+    login = (f"{user}:{MASK}" if colon else MASK) + "@" if at else ""
+    where, question, query = host.partition("?")
+    pairs = [pair.partition("=") for pair in query.split("&")] if question else []
+    shown = "&".join(f"{n}={MASK}" if secret_name(n) else f"{n}{e}{v}" for n, e, v in pairs)
+    return f"{head}://{login}{where}{question}{shown}"
+
+
+def _backends(service: Service) -> Iterator[str]:
+    yield from _headers(service.headers)
+    yield from _url(service.url)
+    for http in (service.prometheus, service.alertmanager, service.ollama):
+        if http:
+            yield from _http(http)
+    if service.redis:
+        yield from _url(service.redis.url)
+    if service.postgres:
+        yield from _postgres(service.postgres)
+
+
+def _http(at: HttpBackend) -> Iterator[str]:
+    yield from _url(at.url)
+    yield from _headers(at.headers)
+    if at.bearer:
+        yield at.bearer
+    if at.basic:
+        yield at.basic.password
+        yield _basic(at.basic.username, at.basic.password)
+
+
+def _headers(headers: Mapping[str, str]) -> Iterator[str]:
+    for name, value in headers.items():
+        if secret_name(name):
+            yield value
+            yield value.partition(" ")[2]  # `Bearer TOKEN`: the token alone, too.
+
+
+def _url(url: str | None) -> Iterator[str]:
+    try:
+        parsed = urlsplit(url or "")
+    except ValueError:
+        yield url or ""
+        return
+    userinfo, at, _ = parsed.netloc.rpartition("@")
+    user, colon, password = userinfo.partition(":")
+    if at:
+        yield password if colon else user
+        yield _basic(unquote(user), unquote(password))
+    for name, value in parse_qsl(parsed.query):
+        if secret_name(name):
+            yield value
+
+
+def _postgres(at: PostgresAt) -> Iterator[str]:
+    for text in (at.dsn, at.reserve_dsn):
+        try:
+            yield from dsn.secrets(text) if text else ()
+        except ValueError:
+            yield text or ""  # The whole of what cannot be taken apart.
+
+
+def _basic(user: str, password: str) -> str:
+    return b64encode(f"{user}:{password}".encode()).decode()
+
+
+def _escaped(secret: str) -> str:
+    """As Python's repr writes it within an error message."""
+    return repr(secret)[1:-1]
