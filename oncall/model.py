@@ -57,6 +57,7 @@ class Absence(StrEnum):
     UNRESOLVED = "unresolved"
     TIMEOUT = "timeout"
     AUTH = "auth"
+    CONFIG = "config"
     TLS = "tls"
     NO_SLOTS = "no_slots"
     ROLE_LIMIT = "role_limit"
