@@ -7,12 +7,10 @@ from typing import TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from oncall import dsn
-from oncall.model import HttpBackend, Limits, Service, SignalSpec, Threshold, Tls, Windows
+from oncall.model import SIGNAL_FORMS, HttpBackend, Limits, Service, SignalSpec, Threshold, Tls, Windows
 
 Complaint: TypeAlias = tuple[tuple[str, ...], str]
 """A key path within the service, and what is wrong there (never the value of a secret)."""
-
-SIGNAL_FORMS = ("gauge", "rate", "ratio", "quantile", "mean", "promql", "step")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _SIGNAL = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
@@ -29,7 +27,7 @@ def forms(spec: SignalSpec) -> tuple[str, ...]:
 
 
 def signal_complaints(spec: SignalSpec) -> Iterator[Complaint]:
-    """What is wrong with a signal as written, apart from its metric names."""
+    """What is wrong with a signal as written."""
     given = forms(spec)
     if len(given) != 1:
         found = " and ".join(given) if given else "none"
@@ -40,10 +38,30 @@ def signal_complaints(spec: SignalSpec) -> Iterator[Complaint]:
         yield ("quantile",), f"found {spec.quantile}, expected a share between 0 and 1, such as 0.95"
     if spec.across is not None and spec.gauge is None:
         yield ("across",), "only a gauge is put together across instances"
-    for form in given:
+    yield from _metrics(spec)
+    yield from _order(spec.warning, spec.critical, spec.below)
+
+
+def _metrics(spec: SignalSpec) -> Iterator[Complaint]:
+    """What is not a metric (with label matchers) where one is due."""
+    from oncall.promql import fill, parse_selector
+
+    texts: dict[tuple[str, ...], str | None]
+    texts = {("gauge",): spec.gauge, ("rate",): spec.rate, ("of",): spec.of, ("mean",): spec.mean}
+    if spec.ratio is not None:
+        texts |= {("ratio", "part"): spec.ratio.part, ("ratio", "whole"): spec.ratio.whole}
+    for key, text in texts.items():
+        try:
+            parse_selector("absent" if text is None else text)
+        except ValueError as wrong:
+            yield key, str(wrong)
+    try:
+        fill(spec.promql or "", {}, "5m")
+    except ValueError as wrong:
+        yield ("promql",), str(wrong)
+    for form in ("promql", "step", "up"):
         if getattr(spec, form) == "":
             yield (form,), "it is empty"
-    yield from _order(spec.warning, spec.critical, spec.below)
 
 
 def service_complaints(name: str, service: Service) -> Iterator[Complaint]:

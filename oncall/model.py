@@ -126,6 +126,9 @@ class SignalSpec(Written, frozen=True):
     """The lower the worse."""
 
 
+SIGNAL_FORMS = ("gauge", "rate", "ratio", "quantile", "mean", "promql", "step", "up")
+
+
 class Tls(Written, frozen=True):
     ca: str | None = None
     cert: str | None = None
