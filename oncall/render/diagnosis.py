@@ -1,0 +1,80 @@
+"""A diagnosis as a page for a terminal: the answer in the first three lines, the proof below."""
+
+from collections.abc import Iterable
+
+from rich.console import Group
+from rich.text import Text
+
+from oncall.model import Diagnosis, Severity, StepReport
+from oncall.render.causes import causes
+from oncall.render.grid import FAINT, HEADING, SEVERITY_STYLE, indented, line, marked, plain_ascii
+from oncall.render.header import NARROW, header, left_out
+from oncall.render.inert import inert
+from oncall.render.numbers import day, duration
+from oncall.render.signals import signals
+from oncall.render.steps import steps as step_blocks
+from oncall.render.text import pack
+
+WIDEST = 140
+"""A wider terminal would only draw the columns apart."""
+NARROWEST = 20
+
+
+def diagnosis(d: Diagnosis, *, width: int, steps: bool = True, ascii_only: bool = False) -> Group:
+    """The page, at most `width` cells wide. Print it with a console that does not add colour of its own.
+
+    `steps` false leaves out the rows that the steps brought back. `ascii_only` is for a terminal or encoding
+    without Unicode.
+    """
+    width = min(WIDEST, max(NARROWEST, width))
+    d = inert(d, ascii_only=ascii_only)
+    blocks = [header(d, width), signals(d, width), causes(d, width)]
+    blocks += step_blocks(d, width) if steps else []
+    blocks += [_unseen(d, width), _notes(d, width), _footer(d, width)]
+    lines = list(_joined(block for block in blocks if block))
+    return Group(*(map(plain_ascii, lines) if ascii_only else lines))
+
+
+def _joined(blocks: Iterable[list[Text]]) -> Iterable[Text]:
+    for index, block in enumerate(blocks):
+        if index:
+            yield Text()
+        yield from block
+
+
+def _unseen(d: Diagnosis, width: int) -> list[Text]:
+    named = {unseen.reason for unseen in d.unseen}
+    rows = [(unseen.what, unseen.reason, unseen.hint) for unseen in d.unseen]
+    rows += [(step.title, step.reason or step.status, None) for step in d.steps if _silent(step, named)]
+    if not rows:
+        return []
+    lines = [line(("Could not be seen", HEADING))]
+    for what, reason, hint in rows:
+        lines += marked("?", SEVERITY_STYLE[Severity.UNKNOWN], indented(f"{what}: {reason}", width - 2))
+        lines += indented(hint, width, indent=4 if width >= NARROW else 2) if hint else []
+    return lines
+
+
+def _silent(step: StepReport, named: set[str]) -> bool:
+    """A step without an answer whose reason nobody has given yet."""
+    return step.status != "ok" and step.reason not in named
+
+
+def _notes(d: Diagnosis, width: int) -> list[Text]:
+    if not d.notes:
+        return []
+    lines = [line(("Notes", HEADING))]
+    for note in d.notes:
+        lines += marked("·", "", indented(note, width - 2))
+    return lines
+
+
+def _footer(d: Diagnosis, width: int) -> list[Text]:
+    parts = [
+        day(d.at),
+        f"window {duration(d.window_s)}",
+        f"usual: the {duration(d.baseline_s)} before",
+        f"asked in {duration(d.duration_ms / 1000)}",
+        *left_out(d, width),
+    ]
+    return [line((text, FAINT)) for text in pack(parts, width)]

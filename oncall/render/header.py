@@ -1,0 +1,90 @@
+"""The first three lines: what is wrong, why, and the one command to run next."""
+
+from rich.text import Text
+
+from oncall.model import Diagnosis, Next, Severity, Verdict
+from oncall.render.command import command_lines
+from oncall.render.grid import (
+    COMMAND,
+    GAP,
+    HEADING,
+    SEVERITY_STYLE,
+    Cell,
+    columns,
+    indented,
+    labelled,
+    line,
+    shifted,
+    side_by_side,
+)
+from oncall.render.numbers import clock
+from oncall.render.text import cells, pack
+
+NARROW = 60
+"""Below this width labels stand above their text instead of beside it."""
+_LABEL = 8
+_BESIDE = 24
+
+
+def header(d: Diagnosis, width: int) -> list[Text]:
+    """Verdict, cause and next command, in this order, whatever the width."""
+    return [*_verdict(d, width), *_cause(d, width), *_next(d, width)]
+
+
+def next_lines(label: str, step: Next, width: int, *, at: int = 0) -> list[Text]:
+    """A labelled command and why: beside it where there is room for words, else below."""
+    indent = at + (_LABEL if width >= NARROW else 2)
+    why = indented(step.why, width, indent=indent) if step.why else []
+    wide, needed = cells(step.command), cells(step.why)
+    if width < NARROW or indent + wide > width >= wide:
+        return [line(" " * at, (label, HEADING)), *command_lines(step.command, width, indent=indent), *why]
+    if wide > width:
+        body = command_lines(step.command, width - indent)
+        return [*side_by_side([line(" " * at, (label, HEADING))], body, indent), *why]
+    row = [Cell(label, HEADING), Cell(step.command, COMMAND)]
+    free = width - indent - wide - 3
+    if free >= needed or (free >= _BESIDE and free * 2 >= needed):
+        lines = columns([*row, Cell(step.why)], [_LABEL - GAP, wide + 1, max(free, 1)])
+        return shifted(lines, at)
+    return [*shifted(columns(row, [_LABEL - GAP, wide]), at), *why]
+
+
+def _verdict(d: Diagnosis, width: int) -> list[Text]:
+    style = SEVERITY_STYLE[d.severity]
+    headline, severity, time = d.summary.headline, d.severity.value, clock(d.at)
+    parts = [d.service, d.environment, d.target or "", time]
+    for shown, word in ((parts, severity), (parts, ""), ([d.service, d.environment, time], severity)):
+        identity = " · ".join(filter(None, shown))
+        spare = width - cells(headline) - cells(identity) - cells(word) - 3
+        if spare >= (2 if word else 0):
+            return [line((headline, style), "   ", identity, " " * spare if word else "", (word, style))]
+    spare = max(2, width - cells(headline) - cells(severity))
+    if cells(headline) + spare + cells(severity) <= width:
+        first = [line((headline, style), " " * spare, (severity, style))]
+    else:
+        first = [*indented(headline, width, style=style), line((severity, style))]
+    return first + [line(text) for text in pack(list(filter(None, parts)), width)]
+
+
+def left_out(d: Diagnosis, width: int) -> list[str]:
+    """What the first line had no room for: the severity, or the database that was asked."""
+    shown = "\n".join(text.plain for text in _verdict(d, width))
+    severity = [] if shown.split("\n")[0].endswith(d.severity.value) else [f"severity {d.severity.value}"]
+    return severity + ([f"target {d.target}"] if d.target and d.target not in shown else [])
+
+
+def _cause(d: Diagnosis, width: int) -> list[Text]:
+    text = d.summary.cause or ("none" if d.verdict is Verdict.HEALTHY else "not found")
+    if width < NARROW:
+        return [line(("Cause", HEADING)), *indented(text, width, indent=2)]
+    return labelled(Cell("Cause", HEADING), Cell(text), width, indent=_LABEL)
+
+
+def _next(d: Diagnosis, width: int) -> list[Text]:
+    if d.summary.next:
+        return next_lines("Next", d.summary.next, width)
+    healthy = d.severity is Severity.OK
+    text = d.summary.look or ("nothing to do" if healthy else "no command is known to be safe here: read on")
+    if width < NARROW:
+        return [line(("Next", HEADING)), *indented(text, width, indent=2)]
+    return labelled(Cell("Next", HEADING), Cell(text), width, indent=_LABEL)

@@ -1,0 +1,94 @@
+"""JSON for scripts: the contract's documents. Imports no rich."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from oncall.model import Diagnosis, Severity
+
+_FIRST = (
+    "schema",
+    "service",
+    "issue",
+    "at",
+    "duration_ms",
+    "severity",
+    "verdict",
+    "signals",
+    "steps",
+    "causes",
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# A JSON encoder lets these through, and a terminal obeys them or shows text in another order.
+_OBEYED = re.compile(
+    "[\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+
+
+def diagnosis_json(d: Diagnosis) -> bytes:
+    """The diagnosis as one JSON document: the contract's keys first, times in whole seconds of UTC.
+
+    NaN and Infinity become null; what a terminal would obey is escaped, the data stays the same.
+    """
+    return _encode(_builtins(d))
+
+
+def diagnoses_json(
+    diagnoses: Sequence[Diagnosis], *, service: str, at: datetime, duration_ms: int, severity: Severity
+) -> bytes:
+    """Several issues of one service, as they were ranked: schema `oncall/diagnoses/1`."""
+    return _encode(
+        {
+            "schema": "oncall/diagnoses/1",
+            "service": service,
+            "at": _whole(at),
+            "duration_ms": duration_ms,
+            "severity": severity,
+            "diagnoses": [_builtins(d) for d in diagnoses],
+        }
+    )
+
+
+def error_json(error: str, hint: str | None) -> bytes:
+    """What went wrong and what to do next: schema `oncall/error/1`."""
+    return _encode({"schema": "oncall/error/1", "error": error, "hint": hint})
+
+
+def _builtins(d: Diagnosis) -> dict[str, Any]:
+    signals = tuple(
+        msgspec.structs.replace(signal, since=_whole(signal.since)) if signal.since else signal
+        for signal in d.signals
+    )
+    shown: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(d, at=_whole(d.at), signals=signals))
+    return {key: shown[key] for key in _FIRST} | shown
+
+
+def _whole(at: datetime) -> datetime:
+    utc = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    return utc.replace(microsecond=0)
+
+
+def _encode(document: object) -> bytes:
+    try:
+        encoded = msgspec.json.encode(document)  # which writes null for NaN and the infinities
+    except UnicodeEncodeError:
+        encoded = msgspec.json.encode(_without_surrogates(document))
+    text = encoded.decode()
+    return encoded if text.isascii() and "\x7f" not in text else _OBEYED.sub(_escaped, text).encode()
+
+
+def _escaped(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+def _without_surrogates(value: Any) -> Any:  # noqa: ANN401 - JSON is any of its types
+    """Half a character has no UTF-8: shown as the escape that it would be."""
+    if isinstance(value, str):
+        return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", value)
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return [_without_surrogates(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,118 @@
+"""Signals against their thresholds, worst first."""
+
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from oncall.model import Diagnosis, Severity, SignalReport
+from oncall.render.grid import FAINT, GAP, HEADING, SEVERITY_STYLE, Cell, columns, indented, line, taken
+from oncall.render.numbers import duration, humane, since
+from oncall.render.spark import spark
+from oncall.render.text import cells
+
+_ORDER = [Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK]
+_OLD_S = 60.0
+_TITLE = 24
+_NARROW_TITLE = 14
+_BARS = 24
+_FEW_BARS = 8
+_HEADS = ("Signal", "now", "usual", "warn", "crit", "", "", "since")
+_TREND = 5
+
+
+def signals(d: Diagnosis, width: int) -> list[Text]:
+    """A table; below the width that it needs, two lines a signal."""
+    ranked = sorted(d.signals, key=lambda signal: (_ORDER.index(signal.severity), not signal.symptom))
+    read = [signal for signal in ranked if signal.value is not None]
+    unread = [signal for signal in ranked if signal.value is None]
+    if not ranked:
+        return []
+    rows = [_row(signal, d) for signal in read]
+    widths = _widths(rows, [signal.title for signal in ranked], width, any(s.history for s in read))
+    if widths is None:
+        return [line(("Signals", HEADING)), *_stacked(read, unread, d, width), *_old(read, width)]
+    table = _table(read, rows, widths) if read else [line(("Signals", HEADING))]
+    return [*table, *_unread(unread, widths[0], width), *_old(read, width)]
+
+
+def shown_value(signal: SignalReport) -> str:
+    """The number now, of the whole that it is a part of: `19/20`."""
+    value = humane(signal.value, signal.unit)
+    return value if signal.of is None else f"{value}/{humane(signal.of, signal.unit)}"
+
+
+def state(signal: SignalReport) -> str:
+    """The judgement in a word; nothing where there is no threshold to judge by."""
+    judged = signal.warning is not None or signal.critical is not None
+    return signal.severity.value if judged or signal.severity is not Severity.OK else ""
+
+
+def _row(signal: SignalReport, d: Diagnosis) -> list[str]:
+    numbers = [humane(number, signal.unit) for number in (signal.baseline, signal.warning, signal.critical)]
+    began = since(signal.since, d.at) if signal.since else ""
+    return [signal.title, shown_value(signal), *numbers, "", state(signal), began]
+
+
+def _widths(rows: list[list[str]], titles: list[str], width: int, history: bool) -> list[int] | None:
+    """Widths of the columns: bars shrink, then titles wrap, then bars go; None where that is too wide."""
+    natural = [max([cells(head), *(cells(row[index]) for row in rows)]) for index, head in enumerate(_HEADS)]
+    if not any(row[-1] for row in rows):
+        natural[-1] = 0
+    longest = max(cells(_HEADS[0]), *map(cells, titles))
+    for title, bars in ((_TITLE, _FEW_BARS), (_NARROW_TITLE, _FEW_BARS), (_TITLE, 0), (_NARROW_TITLE, 0)):
+        natural[0] = min(title, longest)
+        natural[_TREND] = bars if history else 0
+        spare = width - taken(natural)
+        if spare >= 0:
+            natural[_TREND] += min(_BARS - _FEW_BARS, spare) if natural[_TREND] else 0
+            return natural
+    return None
+
+
+def _table(read: list[SignalReport], rows: list[list[str]], widths: list[int]) -> list[Text]:
+    lines = columns([Cell(_HEADS[0], HEADING), *(Cell(head, FAINT) for head in _HEADS[1:])], widths)
+    for signal, row in zip(read, rows, strict=True):
+        style = SEVERITY_STYLE[signal.severity]
+        bad = style if signal.severity is not Severity.OK else ""
+        row[_TREND] = spark(signal.history, widths[_TREND])
+        styles = ["", bad, "", "", "", bad, style, ""]
+        lines += columns([Cell(text, how) for text, how in zip(row, styles, strict=True)], widths)
+    return lines
+
+
+def _unread(unread: list[SignalReport], title: int, width: int) -> list[Text]:
+    lines = []
+    for signal, reason in _reasons(unread):
+        row = [Cell(signal.title), Cell(reason, SEVERITY_STYLE[Severity.UNKNOWN])]
+        lines += columns(row, [title, width - title - GAP])
+    return lines
+
+
+def _reasons(unread: list[SignalReport]) -> Iterator[tuple[SignalReport, str]]:
+    """Why each could not be read; not twice in a row."""
+    said = None
+    for signal in unread:
+        reason = "the same" if signal.reason == said else signal.reason
+        yield signal, f"unknown: {reason}" if reason else "unknown"
+        said = signal.reason
+
+
+def _old(read: list[SignalReport], width: int) -> list[Text]:
+    """Readings that are not of this minute."""
+    old = [f"{s.title} {duration(s.age_s)}" for s in read if s.age_s is not None and s.age_s >= _OLD_S]
+    return indented(f"old readings: {', '.join(old)}", width, style=FAINT) if old else []
+
+
+def _stacked(read: list[SignalReport], unread: list[SignalReport], d: Diagnosis, width: int) -> list[Text]:
+    lines = []
+    for signal in read:
+        style = SEVERITY_STYLE[signal.severity]
+        head = filter(None, [signal.title, shown_value(signal), state(signal)])
+        lines += indented("  ".join(head), width, style=style)
+        bounds = (("usual", signal.baseline), ("warn", signal.warning), ("crit", signal.critical))
+        known = [f"{name} {humane(number, signal.unit)}" for name, number in bounds if number is not None]
+        known += [f"since {since(signal.since, d.at)}"] if signal.since else []
+        lines += indented(", ".join(known) or "nothing to compare with", width, indent=2)
+    for signal, reason in _reasons(unread):
+        lines += indented(f"{signal.title}  {reason}", width, style=SEVERITY_STYLE[Severity.UNKNOWN])
+    return lines
