@@ -2,14 +2,18 @@
 
 import os
 import sys
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from oncall.config import Config
@@ -120,3 +124,25 @@ def emit(data: bytes | str) -> None:
     text = data.decode() if isinstance(data, bytes) else data
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
     sys.stdout.flush()
+
+
+async def wait_visibly(
+    work: "asyncio.Future[Any]", states: "Mapping[str, str]", patience_s: float, begun: float
+) -> None:
+    """Waits for the work; a person at a terminal sees, after a moment, who has not answered yet."""
+    import asyncio
+
+    done, _ = await asyncio.wait([work], timeout=patience_s if sys.stderr.isatty() else None)
+    if done or os.environ.get("TERM") == "dumb":
+        await asyncio.wait([work])
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    from oncall.render.progress import waiting
+
+    console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
+    with Live(console=console, transient=True, auto_refresh=False) as live:
+        while not work.done():
+            live.update(waiting(states, time.monotonic() - begun), refresh=True)
+            await asyncio.wait([work], timeout=0.1)

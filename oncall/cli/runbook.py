@@ -1,0 +1,111 @@
+"""`oncall runbook`: the runbooks as they stand, and whether they are right."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oncall.cli import common
+from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
+from oncall.cli.diagnose import complete_issue
+
+if TYPE_CHECKING:
+    from oncall.model import Service
+    from oncall.runbook.loader import Library
+
+app = typer.Typer(help="The runbooks: list, show with every query, check.", no_args_is_help=True)
+
+RunbooksOption = Annotated[
+    Path | None, typer.Option("--runbooks", metavar="DIR", help="A folder of more or other runbooks.")
+]
+
+
+def _books(options: Options, more: Path | None) -> "tuple[Library, Service]":
+    """The runbooks of the chosen service; those of the tool where no service is configured."""
+    from oncall.diagnosis.run import runbooks_of
+    from oncall.model import Service
+
+    config = options.load()
+    service = options.pick()[1] if options.service or len(config.services) == 1 or config.default else Service()
+    return runbooks_of(service, more), service
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    runbooks: RunbooksOption = None,
+    service: ServiceOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = None,
+) -> None:
+    """List the issues that have a runbook."""
+    options = common.settle(ctx, service, config, output)
+    books, _ = _books(options, runbooks)
+    found = [books.runbook(issue) for issue in books.issues()]
+    if options.output is Output.JSON:
+        from oncall.render.runbook import runbooks_json
+
+        common.emit(runbooks_json([(b.issue, b.title, list(b.spec.causes), str(b.path)) for b in found]))
+        return
+    from oncall.render.runbook import listing
+
+    rows = [(b.issue, b.title, str(len(b.spec.steps)), str(len(b.spec.causes)), str(b.path)) for b in found]
+    console = common.out()
+    console.print(listing(("issue", "title", "steps", "causes", "file"), rows, console.width))
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    issue: Annotated[str, typer.Argument(help="The issue.", autocompletion=complete_issue)],
+    runbooks: RunbooksOption = None,
+    service: ServiceOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Show a runbook: each step with its exact SQL or PromQL, ready to paste, and what each cause needs."""
+    options = common.settle(ctx, service, config, output)
+    books, chosen = _books(options, runbooks)
+    from oncall.diagnosis.shown import runbook_text
+
+    shown = runbook_text(books.runbook(issue), chosen)
+    if options.output is Output.JSON:
+        from oncall.render.runbook import shown_json
+
+        common.emit(shown_json(shown))
+        return
+    from oncall.render.runbook import shown_text
+
+    common.emit(shown_text(shown, markdown=options.output is Output.MARKDOWN))
+
+
+@app.command()
+def check(
+    ctx: typer.Context,
+    runbooks: RunbooksOption = None,
+    service: ServiceOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Check every runbook; a mistake is told with file:line (exit code 78)."""
+    options = common.settle(ctx, service, config, output)
+    books, _ = _books(options, runbooks)
+    for issue in books.issues():
+        books.runbook(issue)
+    if options.output is Output.JSON:
+        from oncall.render.runbook import checked_json
+
+        common.emit(checked_json([str(p) for p in books.paths()]))
+        return
+    for path in books.paths():
+        common.emit(f"ok  {path}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a runbook file, for editors."""
+    import msgspec
+
+    from oncall.runbook.model import RunbookFile
+
+    common.emit(msgspec.json.format(msgspec.json.encode(msgspec.json.schema(RunbookFile)), indent=2))
