@@ -6,11 +6,11 @@ from rich.console import Group
 from rich.text import Text
 
 from oncall.model import Diagnosis, Severity, StepReport
+from oncall.numbers import day, duration
 from oncall.render.causes import causes
 from oncall.render.grid import FAINT, HEADING, SEVERITY_STYLE, indented, line, marked, plain_ascii
 from oncall.render.header import NARROW, header, left_out
 from oncall.render.inert import inert
-from oncall.render.numbers import day, duration
 from oncall.render.signals import signals
 from oncall.render.steps import steps as step_blocks
 from oncall.render.text import pack

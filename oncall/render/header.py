@@ -3,6 +3,7 @@
 from rich.text import Text
 
 from oncall.model import Diagnosis, Next, Severity, Verdict
+from oncall.numbers import clock
 from oncall.render.command import command_lines
 from oncall.render.grid import (
     COMMAND,
@@ -17,7 +18,6 @@ from oncall.render.grid import (
     shifted,
     side_by_side,
 )
-from oncall.render.numbers import clock
 from oncall.render.text import cells, pack
 
 NARROW = 60

@@ -21,6 +21,7 @@ _FIRST = (
     "steps",
     "causes",
 )
+_WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # A JSON encoder lets these through, and a terminal obeys them or shows text in another order.
 _OBEYED = re.compile(
@@ -36,20 +37,19 @@ def diagnosis_json(d: Diagnosis) -> bytes:
     return _encode(_builtins(d))
 
 
-def diagnoses_json(
-    diagnoses: Sequence[Diagnosis], *, service: str, at: datetime, duration_ms: int, severity: Severity
-) -> bytes:
-    """Several issues of one service, as they were ranked: schema `oncall/diagnoses/1`."""
-    return _encode(
-        {
-            "schema": "oncall/diagnoses/1",
-            "service": service,
-            "at": _whole(at),
-            "duration_ms": duration_ms,
-            "severity": severity,
-            "diagnoses": [_builtins(d) for d in diagnoses],
-        }
-    )
+def diagnoses_json(service: str, diagnoses: Sequence[Diagnosis]) -> bytes:
+    """Several issues of one service, asked at once and worst first: schema `oncall/diagnoses/1`."""
+    if not diagnoses:
+        raise ValueError("no diagnosis to show")
+    document = {
+        "schema": "oncall/diagnoses/1",
+        "service": service,
+        "at": _whole(diagnoses[0].at),
+        "duration_ms": max(d.duration_ms for d in diagnoses),
+        "severity": min((d.severity for d in diagnoses), key=_WORST_FIRST.index),
+        "diagnoses": [_builtins(d) for d in diagnoses],
+    }
+    return _encode(document)
 
 
 def error_json(error: str, hint: str | None) -> bytes:

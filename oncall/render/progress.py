@@ -4,27 +4,30 @@ from collections.abc import Mapping
 
 from rich.text import Text
 
-from oncall.render.grid import line, plain_ascii
+from oncall.render.grid import plain_ascii
 from oncall.render.text import cells, cut, safe
 
-_SIGNS = {"ok": ("✓", "green"), "waiting": ("…", ""), "failed": ("✗", "bold red"), "skipped": ("–", "")}
+_SIGNS = {
+    "answered": ("✓", "ok", "green"),
+    "asked": ("…", "...", ""),
+    "late": ("✗ late", "late", "yellow"),
+    "failed": ("✗", "failed", "bold red"),
+}
 
 
-def waiting(parts: Mapping[str, str], *, width: int = 80, ascii_only: bool = False) -> Text:
-    """`asking  prometheus ✓  postgres …  http ✓ 0.8 s`: each part with its state, on one line.
+def waiting(
+    parts: Mapping[str, str], elapsed_s: float = 0.0, *, width: int = 80, ascii_only: bool = False
+) -> Text:
+    """`asking  prometheus ✓  postgres …  http ✗ late  0.8 s`, cut to one line.
 
-    A state is `ok`, `waiting`, `failed` or `skipped`, which become signs, and any words after it (`ok 0.8 s`).
+    A part is `asked`, `answered`, `late` or `failed`; any other word is shown as it is.
     """
     shown = Text("asking")
     for name, state in parts.items():
-        word, _, rest = state.partition(" ")
-        sign, style = _SIGNS.get(word, (word, ""))
-        said = f"{word if ascii_only else sign} {rest}".strip()
-        shown.append_text(line("  ", safe(name, ascii_only=ascii_only), " "))
-        shown.append(safe(said, ascii_only=ascii_only), style)
-    return shown if cells(shown.plain) <= width else _cut(shown.plain, width, ascii_only)
-
-
-def _cut(text: str, width: int, ascii_only: bool) -> Text:
-    shown = Text(cut(text, width))
+        sign, word, style = _SIGNS.get(state, (safe(state), safe(state, ascii_only=True), ""))
+        shown.append(f"  {safe(name, ascii_only=ascii_only)} ")
+        shown.append(word if ascii_only else sign, style)
+    shown.append(f"  {elapsed_s:.1f} s" if elapsed_s > 0 else "")
+    if cells(shown.plain) > width:
+        shown = Text(cut(shown.plain, width))
     return plain_ascii(shown) if ascii_only else shown

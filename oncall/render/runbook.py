@@ -7,9 +7,9 @@ from rich.console import Group
 from rich.text import Text
 
 from oncall.model import Scalar
+from oncall.numbers import scalar
 from oncall.render.diagnosis import NARROWEST, WIDEST
 from oncall.render.grid import FAINT, HEADING, indented, line, plain_ascii
-from oncall.render.numbers import scalar
 from oncall.render.table import Field, table
 from oncall.render.text import safe, safe_lines
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from oncall.model import Diagnosis, Severity, SignalReport
+from oncall.numbers import duration, humane, since
 from oncall.render.grid import FAINT, GAP, HEADING, SEVERITY_STYLE, Cell, columns, indented, line, taken
-from oncall.render.numbers import duration, humane, since
 from oncall.render.spark import spark
 from oncall.render.text import cells
 
@@ -38,7 +38,8 @@ def signals(d: Diagnosis, width: int) -> list[Text]:
 def shown_value(signal: SignalReport) -> str:
     """The number now, of the whole that it is a part of: `19/20`."""
     value = humane(signal.value, signal.unit)
-    return value if signal.of is None else f"{value}/{humane(signal.of, signal.unit)}"
+    part = signal.value is not None and signal.of is not None and 0 <= signal.value <= signal.of
+    return f"{value}/{humane(signal.of, signal.unit)}" if part else value
 
 
 def state(signal: SignalReport) -> str:
@@ -48,7 +49,9 @@ def state(signal: SignalReport) -> str:
 
 
 def _row(signal: SignalReport, d: Diagnosis) -> list[str]:
-    numbers = [humane(number, signal.unit) for number in (signal.baseline, signal.warning, signal.critical)]
+    # A bound on yes or no says nothing that the state does not say.
+    bounds = (None, None) if signal.unit == "yes_no" else (signal.warning, signal.critical)
+    numbers = [humane(number, signal.unit) for number in (signal.baseline, *bounds)]
     began = since(signal.since, d.at) if signal.since else ""
     return [signal.title, shown_value(signal), *numbers, "", state(signal), began]
 

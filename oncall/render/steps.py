@@ -3,8 +3,8 @@
 from rich.text import Text
 
 from oncall.model import Diagnosis, Scalar, StepReport
+from oncall.numbers import duration, scalar
 from oncall.render.grid import FAINT, HEADING, indented, line
-from oncall.render.numbers import duration, scalar
 from oncall.render.table import Field, table
 
 MOST_ROWS = 6

@@ -12,18 +12,25 @@ _MILLISECONDS = frozenset({"ms", "millisecond", "milliseconds"})
 _BYTES = frozenset({"b", "byte", "bytes"})
 _RATIO = frozenset({"ratio", "share", "fraction"})
 _PERCENT = frozenset({"%", "percent"})
+_YES_NO = "yes_no"
+_TIMESTAMP = "timestamp"
 _LONG_COUNT = 100_000
 
 
 def humane(value: float | None, unit: str | None = None) -> str:
     """A number in its unit: seconds (4.2 s, 3 min 32 s), bytes (1.9 GB), ratio (3.2%), `X per second` (41/s).
 
-    Any other unit counts things (19): its name belongs to the title. A dash where there is no number.
+    `yes_no` is 1 or 0, `timestamp` Unix seconds (2026-01-01 03:12 UTC). Any other unit counts things (19):
+    its name belongs to the title. A dash where there is no number.
     """
     if value is None:
         return NONE
     if not math.isfinite(value):
         return "undefined" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    if unit == _YES_NO:
+        return "yes" if value else "no"
+    if unit == _TIMESTAMP:
+        return _date(value)
     if value < 0:
         return "-" + humane(-value, unit)
     return _by_unit(float(value), (unit or "").strip().lower())
@@ -124,9 +131,11 @@ def since(at: datetime, now: datetime) -> str:
     return at.strftime("%H:%M") if at.date() == now.date() else at.strftime("%m-%d %H:%M")
 
 
-def age(seconds: float) -> str:
-    """How old a reading is: `3 s old`."""
-    return f"{duration(max(0.0, seconds))} old"
+def _date(timestamp: float) -> str:
+    try:
+        return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (OverflowError, ValueError, OSError):
+        return figures(abs(timestamp))
 
 
 def _utc(at: datetime) -> datetime:
