@@ -6,7 +6,7 @@ No message of this module holds any part of the string.
 """
 
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -39,15 +39,6 @@ def parts(dsn: str) -> tuple[Part, ...]:
         if part.option == "port":
             _check_port(part.value)
     return found
-
-
-def options(dsn: str) -> Mapping[str, str]:
-    """The options by name; several hosts are joined by commas. Raises ValueError with what is allowed."""
-    by_name: dict[str, str] = {}
-    for part in filter(lambda part: part.value, parts(dsn)):
-        several = part.option in ("host", "port") and part.option in by_name
-        by_name[part.option] = f"{by_name[part.option]},{part.value}" if several else part.value
-    return by_name
 
 
 def secrets(dsn: str) -> tuple[str, ...]:

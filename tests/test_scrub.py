@@ -1,0 +1,67 @@
+"""No secret of a service gets out, however the backends and libraries spell it."""
+
+from base64 import b64encode
+from urllib.parse import quote
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oncall.model import Basic, HttpBackend, PostgresAt, PrometheusAt, RedisAt, Service
+from oncall.scrub import mask_url, scrub, secrets_of
+
+SECRETS = (
+    "pg-canary/%",
+    "reserve-canary",
+    "redis-canary",
+    "bearer-canary",
+    "basic-canary",
+    "header-canary",
+    "url-c",
+)
+
+
+def service() -> Service:
+    return Service(
+        url="https://u:url-c@host",
+        headers={"X-Api-Key": "header-canary", "X-Scope-OrgID": "deia"},
+        prometheus=PrometheusAt(
+            url="http://p", bearer="bearer-canary", headers={"Authorization": "Bearer tok-can"}
+        ),
+        alertmanager=HttpBackend(url="http://a", basic=Basic(username="u", password="basic-canary")),
+        postgres=PostgresAt(
+            dsn=f"postgresql://u:{quote(SECRETS[0], safe='')}@h/d", reserve_dsn="password=reserve-canary"
+        ),
+        redis=RedisAt(url="redis://:redis-canary@h/0"),
+    )
+
+
+def test_every_secret_is_known_in_all_its_forms() -> None:
+    secrets = secrets_of(service())
+    basic = b64encode(b"u:basic-canary").decode()
+    for form in (*SECRETS, quote(SECRETS[0], safe=""), "Bearer tok-can", "tok-can", basic):
+        assert scrub(f"x {form} y", secrets) == "x *** y"
+
+
+def test_what_is_no_secret_stays() -> None:
+    text = "deia u host postgresql X-Scope-OrgID"
+    assert scrub(text, secrets_of(service())) == text
+
+
+@given(st.text(min_size=3).filter(lambda s: "\0" not in s and "*" not in s), st.text())
+def test_a_password_is_in_no_text_that_was_scrubbed(password: str, around: str) -> None:
+    secrets = secrets_of(Service(postgres=PostgresAt(dsn=f"postgresql://u:{quote(password, safe='')}@h/d")))
+    text = scrub(f"{around}{password}{around}{password!r}{quote(password, safe='')}", secrets)
+    assert password not in text.replace("***", "\0")
+
+
+def test_what_cannot_be_taken_apart_is_a_secret_as_a_whole() -> None:
+    broken = Service(postgres=PostgresAt(dsn="postgresql://u:p@ss/w@h"), url="http://[canary")
+    assert scrub("postgresql://u:p@ss/w@h http://[canary", secrets_of(broken)) == "*** ***"
+
+
+def test_urls_are_shown_without_credentials() -> None:
+    assert mask_url("redis://:pw@h:1/0") == "redis://:***@h:1/0"
+    assert mask_url("redis://h/0?password=pw&db=1") == "redis://h/0?password=***&db=1"
+    assert mask_url("http://token@h/x") == "http://***@h/x"
+    assert mask_url("http://h:9090/x") == "http://h:9090/x"
+    assert mask_url("user:pw@h") == "***"
