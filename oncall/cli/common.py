@@ -77,9 +77,7 @@ class Options:
         return pick(self.load(), self.service)
 
 
-def settle(
-    ctx: typer.Context, service: str | None, config: Path | None, output: Output | None
-) -> Options:
+def settle(ctx: typer.Context, service: str | None, config: Path | None, output: Output | None) -> Options:
     """The options in force: those after the command win over those before it."""
     before: Options = ctx.find_root().obj or Options()
     return Options(
@@ -144,5 +142,6 @@ async def wait_visibly(
     console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
     with Live(console=console, transient=True, auto_refresh=False) as live:
         while not work.done():
-            live.update(waiting(states, time.monotonic() - begun), refresh=True)
+            parts = {**states, "": f"{time.monotonic() - begun:.1f} s"}
+            live.update(waiting(parts, width=console.width), refresh=True)
             await asyncio.wait([work], timeout=0.1)

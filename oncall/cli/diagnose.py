@@ -49,7 +49,8 @@ def diagnose(
         str | None, typer.Option("--window", metavar="DURATION", help="The time that is looked at.")
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option("--baseline", metavar="DURATION", help="The quiet time just before the window.")
+        str | None,
+        typer.Option("--baseline", metavar="DURATION", help="The quiet time just before the window."),
     ] = None,
     runbooks: Annotated[
         Path | None, typer.Option("--runbooks", metavar="DIR", help="A folder of more or other runbooks.")
@@ -59,7 +60,9 @@ def diagnose(
     ] = "10s",
     interval: Annotated[
         str,
-        typer.Option("--interval", metavar="DURATION", help="Between two looks at /metrics, without Prometheus."),
+        typer.Option(
+            "--interval", metavar="DURATION", help="Between two looks at /metrics, without Prometheus."
+        ),
     ] = "2s",
     service: ServiceOption = None,
     config: ConfigOption = None,
@@ -81,9 +84,7 @@ def diagnose(
     raise typer.Exit(min(_EXITS[d.severity.value] for d in found[:1]))
 
 
-def _asking(
-    at: str | None, window: str | None, baseline: str | None, timeout: str, interval: str
-) -> "Ask":
+def _asking(at: str | None, window: str | None, baseline: str | None, timeout: str, interval: str) -> "Ask":
     from datetime import UTC, datetime
 
     from oncall.diagnosis.engine import Ask

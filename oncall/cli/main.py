@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -78,7 +79,7 @@ def _bug(argv: list[str], error: Exception) -> int:
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)[-4:]
-    where = " < ".join(f"{os.path.basename(f.filename)}:{f.lineno} {f.name}" for f in reversed(frames))
+    where = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames))
     return _fail(
         argv,
         Exit.BUG,

@@ -26,7 +26,9 @@ def _books(options: Options, more: Path | None) -> "tuple[Library, Service]":
     from oncall.model import Service
 
     config = options.load()
-    service = options.pick()[1] if options.service or len(config.services) == 1 or config.default else Service()
+    service = (
+        options.pick()[1] if options.service or len(config.services) == 1 or config.default else Service()
+    )
     return runbooks_of(service, more), service
 
 
@@ -43,7 +45,7 @@ def list_(
     books, _ = _books(options, runbooks)
     found = [books.runbook(issue) for issue in books.issues()]
     if options.output is Output.JSON:
-        from oncall.render.runbook import runbooks_json
+        from oncall.render.shown import runbooks_json
 
         common.emit(runbooks_json([(b.issue, b.title, list(b.spec.causes), str(b.path)) for b in found]))
         return
@@ -70,11 +72,11 @@ def show(
 
     shown = runbook_text(books.runbook(issue), chosen)
     if options.output is Output.JSON:
-        from oncall.render.runbook import shown_json
+        from oncall.render.shown import shown_json
 
         common.emit(shown_json(shown))
         return
-    from oncall.render.runbook import shown_text
+    from oncall.render.shown import shown_text
 
     common.emit(shown_text(shown, markdown=options.output is Output.MARKDOWN))
 
@@ -93,7 +95,7 @@ def check(
     for issue in books.issues():
         books.runbook(issue)
     if options.output is Output.JSON:
-        from oncall.render.runbook import checked_json
+        from oncall.render.shown import checked_json
 
         common.emit(checked_json([str(p) for p in books.paths()]))
         return

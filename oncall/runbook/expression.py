@@ -103,8 +103,10 @@ def _check(node: ast.expr) -> list[str]:
             return [n for part in (left, *rest) for n in _check(part)]
         case ast.Call(func=ast.Name(id=function), args=args, keywords=[]):
             return _check_call(function, args)
-    raise ValueError(f"{ast.unparse(node)!r} is not allowed here; allowed are names, numbers, 'text', "
-                     "+ - * /, comparisons, and, or, not, and " + ", ".join(sorted(FUNCTIONS)))
+    raise ValueError(
+        f"{ast.unparse(node)!r} is not allowed here; allowed are names, numbers, 'text', "
+        "+ - * /, comparisons, and, or, not, and " + ", ".join(sorted(FUNCTIONS))
+    )
 
 
 def _check_call(function: str, args: Sequence[ast.expr]) -> list[str]:

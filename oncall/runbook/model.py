@@ -21,13 +21,15 @@ class StepSpec(Written, frozen=True):
     title: str
     why: str
     postgres: Annotated[str | None, Meta(description="One of the tool's own SQL files, by name.")] = None
-    sql: Annotated[str | None, Meta(description="One SELECT of your own; :'application_name' is filled in.")] = (
-        None
-    )
+    sql: Annotated[
+        str | None, Meta(description="One SELECT of your own; :'application_name' is filled in.")
+    ] = None
     promql: Annotated[
         str | None, Meta(description="A table from Prometheus; $selector and $window are filled in.")
     ] = None
-    health: Annotated[str | None, Meta(description="A path of the service that answers health as JSON.")] = None
+    health: Annotated[str | None, Meta(description="A path of the service that answers health as JSON.")] = (
+        None
+    )
     unit: Annotated[str | None, Meta(description="Unit of the column `value` of a promql step.")] = None
     optional: Annotated[
         bool, Meta(description="The verdict does not need it: where it is missing, ok stays ok.")
@@ -71,6 +73,11 @@ class CauseSpec(Written, frozen=True):
     advice: tuple[Template, ...] = ()
 
 
+class Special(Written, frozen=True):
+    when: Condition
+    text: str
+
+
 class Headlines(Written, frozen=True):
     """The first words of the report, by severity."""
 
@@ -78,6 +85,9 @@ class Headlines(Written, frozen=True):
     warning: str
     critical: str
     unknown: str
+    special: Annotated[
+        tuple[Special, ...], Meta(description="Words that go first where their condition holds.")
+    ] = ()
 
 
 class RunbookFile(Written, frozen=True):
@@ -118,7 +128,7 @@ class Runbook(msgspec.Struct, frozen=True, kw_only=True):
         return self.expressions[text]
 
 
-class Answered(Frozen, frozen=True):
+class Place(Frozen, frozen=True):
     """A place in a template: the expression and the unit to print it in."""
 
     expression: str

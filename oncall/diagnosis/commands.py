@@ -1,0 +1,72 @@
+"""The command lines that a cause hands over: complete, quoted, aimed at exactly what was seen."""
+
+import shlex
+from typing import TYPE_CHECKING
+
+from oncall.model import Service, Table, Unavailable
+
+if TYPE_CHECKING:
+    from oncall.diagnosis.readings import DatabaseTarget, Facts
+
+# The identity is checked again in the statement that signals; its function stands in the select list, never in
+# WHERE, where the planner may call it on rows that do not match.
+_SIGNAL = (
+    "SELECT a.pid, pg_catalog.{function}(a.pid) FROM pg_catalog.pg_stat_activity a"
+    " WHERE a.pid = {pid} AND a.backend_start = '{backend_start}' AND a.xact_start = '{xact_start}'"
+    " AND a.backend_type = 'client backend' AND a.pid <> pg_catalog.pg_backend_pid()"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r"
+    " WHERE r.oid = a.usesysid AND (r.rolsuper OR r.rolreplication))"
+)
+
+
+def command_lines(facts: "Facts") -> dict[str, str]:
+    """Every command that can be said in full now, by the name that runbooks use."""
+    lines = {"restart": restart(facts.service)}
+    target = facts.readings.database
+    if target and not target.pooler:
+        root, longest = _row(facts, "locks"), _row(facts, "longest")
+        lines["cancel_root"] = _signal(target, "pg_cancel_backend", root)
+        lines["terminate_root"] = _signal(target, "pg_terminate_backend", root)
+        lines["cancel_longest"] = _signal(target, "pg_cancel_backend", longest)
+        lines["rollback_prepared"] = _rollback(target, root)
+    return {name: line for name, line in lines.items() if line}
+
+
+def restart(service: Service) -> str | None:
+    """What restarts the service; None where the service file does not say."""
+    if service.restart:
+        return shlex.join(service.restart.command)
+    if not service.unit:
+        return None
+    line = f"systemctl restart {shlex.quote(service.unit)}"
+    return f"ssh {shlex.quote(service.ssh)} {shlex.quote(line)}" if service.ssh else line
+
+
+def _row(facts: "Facts", step: str) -> dict[str, str]:
+    """The first row of a step as text; empty where there is none."""
+    reading = facts.readings.steps.get(step)
+    if reading is None or isinstance(reading.answer, Unavailable) or not reading.answer.rows:
+        return {}
+    table: Table = reading.answer
+    return {c.name: str(v) for c, v in zip(table.columns, table.rows[0], strict=True) if v is not None}
+
+
+def _psql(target: "DatabaseTarget", statement: str) -> str:
+    place = ["-h", target.host, "-p", str(target.port), "-U", target.role, "-d", target.database]
+    return shlex.join(["psql", *place, "-c", statement])
+
+
+def _signal(target: "DatabaseTarget", function: str, row: dict[str, str]) -> str | None:
+    keys = ("pid", "backend_start", "xact_start")
+    if not all(row.get(k) for k in keys) or row["pid"] == "0":
+        return None
+    values = {k: row[k].replace("'", "''") for k in keys}
+    return _psql(target, _SIGNAL.format(function=function, **values))
+
+
+def _rollback(target: "DatabaseTarget", row: dict[str, str]) -> str | None:
+    gid = row.get("gid")
+    if not gid:
+        return None
+    literal = "'" + gid.replace("'", "''") + "'"
+    return _psql(target, f"ROLLBACK PREPARED {literal}")

@@ -1,0 +1,276 @@
+"""From readings to the report: signals against thresholds, severity, verdict, the first three lines. Pure."""
+
+from datetime import UTC, datetime
+
+from oncall.diagnosis.evidence import cases
+from oncall.diagnosis.ranking import rank
+from oncall.diagnosis.readings import Facts, Readings
+from oncall.diagnosis.shift import CLEAR_SHIFT
+from oncall.model import (
+    Absence,
+    CauseReport,
+    Confidence,
+    Diagnosis,
+    Service,
+    Severity,
+    SignalReport,
+    SignalSpec,
+    StepReading,
+    StepReport,
+    Summary,
+    Table,
+    Threshold,
+    Unavailable,
+    Unseen,
+    Verdict,
+)
+from oncall.numbers import humane
+from oncall.runbook.model import Runbook
+
+SPARK_POINTS = 60
+SKEW_WARNING_S = 30.0
+
+# Absences that take nothing from the verdict: nobody asked for it, or it is not for this server or moment.
+_HARMLESS = frozenset({Absence.NOT_CONFIGURED, Absence.NOT_APPLICABLE, Absence.PRESENT_ONLY})
+# A signal but the first may be absent where the service does not export it.
+_TOLERATED = _HARMLESS | {Absence.NO_DATA}
+_WORST = [Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK]
+
+
+def threshold(name: str, spec: SignalSpec, service: Service) -> Threshold:
+    """The bounds in force: the service file's, else the runbook's."""
+    own = service.thresholds.get(name)
+    return own or Threshold(warning=spec.warning, critical=spec.critical, share_of=spec.share_of)
+
+
+def judge(value: float, warning: float | None, critical: float | None, *, below: bool) -> Severity:
+    """A value against its bounds: beyond, not at, the bound."""
+
+    def beyond(bound: float | None) -> bool:
+        return bound is not None and (value < bound if below else value > bound)
+
+    if beyond(critical):
+        return Severity.CRITICAL
+    return Severity.WARNING if beyond(warning) else Severity.OK
+
+
+def signal_report(name: str, facts: Facts, specs: dict[str, SignalSpec]) -> SignalReport:
+    """One signal: now, usual, bounds in its own unit, severity."""
+    spec, reading = specs[name], facts.readings.signals[name]
+    bounds = threshold(name, spec, facts.service)
+    whole = facts.evaluate(bounds.share_of).number() if bounds.share_of else None
+    scale = whole if bounds.share_of else 1.0
+    warning, critical = (
+        b * scale if b is not None and scale is not None else None for b in (bounds.warning, bounds.critical)
+    )
+    moved = facts.changes.get(name)
+    value = None if isinstance(reading.now, Unavailable) else reading.now
+    severity = Severity.UNKNOWN
+    if value is not None:
+        unbounded = bounds.share_of is not None and scale is None
+        severity = Severity.UNKNOWN if unbounded else judge(value, warning, critical, below=spec.below)
+    since = moved.onset if moved and moved.onset and abs(moved.shift) >= CLEAR_SHIFT else None
+    return SignalReport(
+        id=name,
+        title=spec.title or name,
+        value=value,
+        unit=spec.unit,
+        baseline=moved.usual if moved else None,
+        warning=warning,
+        critical=critical,
+        severity=severity,
+        source=reading.source,
+        query=reading.query,
+        age_s=reading.age_s,
+        reason=reading.now.reason if isinstance(reading.now, Unavailable) else None,
+        since=datetime.fromtimestamp(since, UTC) if since else None,
+        history=_spark(reading.values),
+        symptom=name in facts.runbook.spec.symptoms,
+        of=whole if spec.unit != "bytes" else None,
+    )
+
+
+def _spark(values: tuple[float, ...]) -> tuple[float, ...]:
+    """At most 60 points: the largest of each stretch, so that a peak stays to be seen."""
+    size = max(1, -(-len(values) // SPARK_POINTS))
+    return tuple(max(values[i : i + size]) for i in range(0, len(values), size))
+
+
+def step_report(name: str, reading: StepReading, runbook: Runbook) -> StepReport:
+    spec, answer = runbook.spec.steps[name], reading.answer
+    table = answer if isinstance(answer, Table) else Table(columns=(), rows=())
+    skipped = isinstance(answer, Unavailable) and answer.kind in _HARMLESS | {Absence.NOT_INSTALLED}
+    return StepReport(
+        id=name,
+        title=spec.title,
+        probe=reading.source,
+        status="ok" if isinstance(answer, Table) else "skipped" if skipped else "failed",
+        reason=answer.reason if isinstance(answer, Unavailable) else None,
+        query=reading.query,
+        columns=table.columns,
+        rows=table.rows,
+        ms=reading.ms,
+        why=spec.why,
+        notes=table.notes,
+    )
+
+
+# --- severity ----------------------------------------------------------------------------------
+
+
+def overall(facts: Facts, signals: dict[str, SignalReport]) -> Severity:
+    """The worst symptom; where none is bad, ok only if everything that decides was read."""
+    symptoms = facts.runbook.spec.symptoms
+    worst = min((signals[s].severity for s in symptoms), key=_WORST.index)
+    if worst in (Severity.CRITICAL, Severity.WARNING):
+        return worst
+    if signals[symptoms[0]].severity is not Severity.OK or _gaps(facts):
+        return Severity.UNKNOWN
+    if any(_decides(facts, s) for s in symptoms if signals[s].severity is Severity.UNKNOWN):
+        return Severity.UNKNOWN
+    return Severity.WARNING if abs(facts.readings.skew_s) > SKEW_WARNING_S else Severity.OK
+
+
+def _decides(facts: Facts, symptom: str) -> bool:
+    """Whether a symptom's absence keeps the verdict from being healthy."""
+    now = facts.readings.signals[symptom].now
+    return not (isinstance(now, Unavailable) and now.kind in _TOLERATED)
+
+
+def _gaps(facts: Facts) -> bool:
+    """A configured backend that did not answer, a step that failed, or rows that hide their state."""
+    needed = [r.answer for n, r in facts.readings.steps.items() if not facts.runbook.spec.steps[n].optional]
+    unread = any(isinstance(a, Unavailable) and a.kind not in _HARMLESS for a in needed)
+    hidden = any(facts(f"{n}.hidden").value for n in facts.readings.steps)
+    return bool(facts.readings.failed) or unread or hidden
+
+
+# --- the whole -----------------------------------------------------------------------------------
+
+
+def diagnosis(
+    name: str,
+    service: Service,
+    runbook: Runbook,
+    specs: dict[str, SignalSpec],
+    readings: Readings,
+    *,
+    duration_ms: int,
+) -> Diagnosis:
+    """The report of one issue."""
+    facts = Facts(runbook, service, readings)
+    signals = {n: signal_report(n, facts, specs) for n in readings.signals}
+    severity = overall(facts, signals)
+    causes = rank(cases(facts), severity)
+    verdict = _verdict(severity, causes)
+    return Diagnosis(
+        service=name,
+        issue=runbook.issue,
+        at=datetime.fromtimestamp(round(readings.at), UTC),
+        duration_ms=duration_ms,
+        severity=severity,
+        verdict=verdict,
+        summary=_summary(facts, severity, verdict, causes, signals),
+        environment=service.environment,
+        target=str(readings.database) if readings.database else None,
+        window_s=readings.window_s,
+        baseline_s=readings.baseline_s,
+        signals=tuple(signals.values()),
+        steps=tuple(step_report(n, r, runbook) for n, r in readings.steps.items()),
+        causes=causes,
+        unseen=_unseen(facts, signals),
+        notes=readings.notes,
+    )
+
+
+def _verdict(severity: Severity, causes: tuple[CauseReport, ...]) -> Verdict:
+    if severity is Severity.OK:
+        return Verdict.HEALTHY
+    found = causes and causes[0].confidence in (Confidence.CONFIRMED, Confidence.LIKELY)
+    return Verdict.CAUSES if found else Verdict.INCONCLUSIVE
+
+
+def _headline(facts: Facts, severity: Severity) -> str:
+    heads = facts.runbook.spec.headlines
+    assert heads is not None
+    if severity is not Severity.OK:
+        for special in heads.special:
+            if facts.evaluate(special.when).truth():
+                return special.text
+    return str(getattr(heads, severity.value))
+
+
+def _summary(
+    facts: Facts,
+    severity: Severity,
+    verdict: Verdict,
+    causes: tuple[CauseReport, ...],
+    signals: dict[str, SignalReport],
+) -> Summary:
+    headline = _headline(facts, severity)
+    if verdict is Verdict.HEALTHY:
+        return Summary(headline=headline, cause=_calm(facts, signals), next=None, look="nothing to do")
+    if verdict is Verdict.CAUSES:
+        top = causes[0]
+        look = top.advice[0] if top.advice else facts.runbook.spec.look
+        return Summary(
+            headline=headline,
+            cause=_cause_line(causes),
+            next=top.next[0] if top.next else None,
+            look=None if top.next else look,
+        )
+    return _inconclusive(facts, headline, causes, signals)
+
+
+def _cause_line(causes: tuple[CauseReport, ...]) -> str:
+    top, *others = [c for c in causes if c.confidence in (Confidence.CONFIRMED, Confidence.LIKELY)]
+    line = f"{top.title} ({top.confidence.value})"
+    line += f": {top.evidence[0].text}" if top.evidence else ""
+    return line + "".join(f"; also {c.title} ({c.confidence.value})" for c in others)
+
+
+def _calm(facts: Facts, signals: dict[str, SignalReport]) -> str:
+    """Healthy, in numbers: the symptoms as they stand."""
+    shown = [signals[s] for s in facts.runbook.spec.symptoms if signals[s].value is not None]
+    said = [f"{s.title.lower()} {_of(s)}" for s in shown if s.unit != "yes_no"]
+    return "nothing to explain: " + ", ".join(said)
+
+
+def _of(signal: SignalReport) -> str:
+    now = humane(signal.value, signal.unit)
+    return f"{now} of {humane(signal.of, signal.unit)}" if signal.of is not None else now
+
+
+def _inconclusive(
+    facts: Facts, headline: str, causes: tuple[CauseReport, ...], signals: dict[str, SignalReport]
+) -> Summary:
+    blind = _unseen(facts, signals)
+    possible = [c.title for c in causes if c.confidence is Confidence.POSSIBLE]
+    line = "none stands out"
+    if possible:
+        line += f"; possible: {', '.join(possible)}"
+    if blind:
+        line += f"; {blind[0].what}: {blind[0].reason}"
+    hint = next((u.hint for u in blind if u.hint), None)
+    return Summary(headline=headline, cause=line, next=None, look=hint or facts.runbook.spec.look)
+
+
+def _unseen(facts: Facts, signals: dict[str, SignalReport]) -> tuple[Unseen, ...]:
+    """What could not be seen, worst first, each reason once."""
+    found = [*facts.readings.failed]
+    told = {u.reason for u in found}
+
+    def add(what: str, why: Unavailable) -> None:
+        if why.reason not in told or why.kind is Absence.NOT_CONFIGURED:
+            found.append(Unseen(what=what, reason=why.reason, hint=why.hint))
+            told.add(why.reason)
+
+    for name, reading in facts.readings.steps.items():
+        if isinstance(reading.answer, Unavailable):
+            shared = reading.answer.kind in _HARMLESS
+            add(reading.source if shared else f"{reading.source}: {name}", reading.answer)
+    for name, signal in facts.readings.signals.items():
+        if isinstance(signal.now, Unavailable):
+            add(signal.source if signal.now.kind in _HARMLESS else signals[name].title, signal.now)
+    unique = {(u.what, u.reason): u for u in (*found, *facts.readings.unseen)}
+    return tuple(unique.values())

@@ -1,0 +1,92 @@
+"""Has a signal changed, by how much against its usual spread, and since when. Pure Python."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from oncall.model import Frozen
+
+ENOUGH_SAMPLES = 60
+"""With fewer samples in the baseline, a change is weak evidence at most."""
+CLEAR_SHIFT = 3.0
+"""A shift in units of the usual spread from which an onset is worth telling."""
+
+
+class Change(Frozen, frozen=True):
+    """A signal's present against its quiet time. All in the signal's unit but `shift` and `onset` (Unix s)."""
+
+    usual: float
+    """Median of the baseline."""
+    mean: float
+    """Mean of the baseline: what arithmetic on averages, such as Little's law, needs."""
+    shift: float
+    """(now - median) / max(IQR, floor) of the baseline: robust to spikes."""
+    onset: float | None
+    samples: int
+
+    @property
+    def weak(self) -> bool:
+        return self.samples < ENOUGH_SAMPLES
+
+
+def median(values: Sequence[float]) -> float:
+    """Middle of at least one value."""
+    return quantile(values, 0.5)
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """Linear interpolation between order statistics, as numpy and R type 7."""
+    ordered = sorted(values)
+    place = q * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def iqr(values: Sequence[float]) -> float:
+    """Interquartile range."""
+    return quantile(values, 0.75) - quantile(values, 0.25)
+
+
+def change(
+    times: Sequence[float],
+    values: Sequence[float],
+    *,
+    boundary: float,
+    now: float,
+    floor: float,
+    samples: int,
+) -> Change | None:
+    """The change of `now` against the values before `boundary` (Unix s); None without any of those.
+
+    `floor` is the least spread that counts, in the signal's unit: a quiet signal does not cry over nothing.
+    `samples` is how many the backend really holds in the baseline, not how many points were asked for."""
+    before = [v for t, v in zip(times, values, strict=True) if t <= boundary]
+    if not before:
+        return None
+    usual = median(before)
+    spread = max(iqr(before), floor, 0.1 * abs(usual))
+    shift = (now - usual) / spread if spread else 0.0
+    moved = abs(shift) >= CLEAR_SHIFT
+    return Change(
+        usual=usual,
+        mean=sum(before) / len(before),
+        shift=shift,
+        onset=onset(times, values) if moved else None,
+        samples=samples,
+    )
+
+
+def onset(times: Sequence[float], values: Sequence[float]) -> float | None:
+    """When the mean changed, by one-split CUSUM: after the point where |sum of (x - mean)| is largest.
+
+    (Taylor, Change-Point Analysis, 2000.) Values are clipped to a few spreads around the median, so that
+    one spike does not outweigh a lasting step. None for fewer than four points or a flat line."""
+    if len(values) < 4:
+        return None
+    middle, width = median(values), 3 * iqr(values)
+    low, high = (middle - width, middle + width) if width else (min(values), max(values))
+    clipped = [min(max(v, low), high) for v in values]
+    mean = sum(clipped) / len(clipped)
+    sums = [abs(s) for s in accumulate(v - mean for v in clipped)]
+    peak = max(range(len(sums) - 1), key=sums.__getitem__)
+    return times[peak + 1] if sums[peak] > 1e-12 * (1 + abs(mean)) else None

@@ -1,0 +1,304 @@
+"""Reads runbooks from folders and checks them, so that a mistake is told with file:line before 03:12."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from oncall.errors import ConfigError, RunbookError, UsageFault
+from oncall.model import SignalSpec
+from oncall.runbook.expression import Expression
+from oncall.runbook.model import CauseSpec, Runbook, RunbookFile, StepSpec
+from oncall.runbook.template import places
+from oncall.yamltext import Document, decode, read
+
+SIGNAL_ATTRIBUTES = frozenset({"usual", "mean", "ratio", "shift", "live", "samples"})
+LIMITS = frozenset({"limits.pool", "limits.memory"})
+# Command lines that the engine makes from the service and the readings; see diagnosis/commands.py.
+COMMANDS = frozenset({"restart", "cancel_root", "terminate_root", "rollback_prepared", "cancel_longest"})
+BACKENDS = frozenset({"postgres"})
+PROBES = ("postgres", "sql", "promql", "health")
+_ISSUE = re.compile(r"[a-z][a-z0-9_]*")
+_FORMS = ("gauge", "rate", "ratio", "quantile", "mean", "promql", "step", "up")
+
+
+def packaged_folder() -> Path:
+    """The runbooks that come with the tool: inside the wheel, or beside the package in a checkout."""
+    inside = Path(__file__).parents[1] / "_runbooks"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "runbooks"
+
+
+class Library:
+    """Every runbook of the given folders by issue; a later folder's file replaces an earlier one's issue."""
+
+    def __init__(self, folders: tuple[Path, ...], signals: Mapping[str, SignalSpec]) -> None:
+        self.folders = folders
+        self._files = [f for folder in folders for f in _files(folder)]
+        self.signals: dict[str, SignalSpec] = {}
+        self.signal_places: dict[str, str] = {}
+        for document, spec in self._files:
+            self._take_signals(document, spec)
+        # A service's own new signals may be named by its runbooks; its overrides are applied when asking.
+        self.signals = {**signals, **self.signals}
+
+    def _take_signals(self, document: Document, spec: RunbookFile) -> None:
+        for name, signal in spec.signals.items():
+            _check_signal(document, name, signal)
+            if spec.issue is None:
+                self.signals[name] = signal
+                self.signal_places[name] = document.where(("signals", name))
+
+    def issues(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(s.issue for _, s in self._files if s.issue))
+
+    def runbook(self, issue: str) -> Runbook:
+        """The runbook of an issue. Raises UsageFault where there is none, RunbookError for a bad one."""
+        if not _ISSUE.fullmatch(issue):
+            raise RunbookError(
+                f"{issue!r} is no name of a runbook",
+                hint="A name has lower-case letters, digits and _; `oncall runbook list` shows them.",
+            )
+        found = [(d, s) for d, s in self._files if s.issue == issue]
+        if not found:
+            raise UsageFault(
+                f"no runbook for the issue {issue!r}", hint="There are: " + ", ".join(self.issues()) + "."
+            )
+        return _checked(*found[-1], self.signals)
+
+    def for_alert(self, alert: str) -> str:
+        """The issue whose runbook names an alert. Raises UsageFault with the names that are known."""
+        for _, spec in reversed(self._files):
+            if alert in spec.alerts and spec.issue:
+                return spec.issue
+        known = sorted(a for _, s in self._files for a in s.alerts)
+        raise UsageFault(f"no runbook names the alert {alert!r}", hint="Known: " + ", ".join(known) + ".")
+
+    def paths(self) -> tuple[Path, ...]:
+        return tuple(d.path for d, _ in self._files)
+
+
+def library(*more: Path, signals: Mapping[str, SignalSpec] | None = None) -> Library:
+    """The packaged runbooks and those of other folders, which may name the given signals.
+
+    Raises ConfigError for a folder that is none, RunbookError (file:line) for a bad file."""
+    for folder in more:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: no such folder of runbooks", hint="Give a folder of *.yaml files.")
+    return Library((packaged_folder(), *more), signals or {})
+
+
+def _files(folder: Path) -> Iterator[tuple[Document, RunbookFile]]:
+    for path in sorted(folder.glob("*.yaml")):
+        document = read(path, RunbookError)
+        spec = decode(document, RunbookFile, RunbookError)
+        if spec.issue is None and (spec.steps or spec.causes or spec.symptoms):
+            raise RunbookError(f"{document.where(())}: steps or causes without `issue:`")
+        yield document, spec
+
+
+def _fail(
+    document: Document, key: tuple[str | int, ...], message: str, hint: str | None = None
+) -> RunbookError:
+    return RunbookError(f"{document.where(key)}: {'.'.join(map(str, key))}: {message}", hint=hint)
+
+
+def _check_signal(document: Document, name: str, spec: SignalSpec) -> None:
+    given = [form for form in _FORMS if getattr(spec, form) is not None]
+    if len(given) != 1:
+        what = "no form" if not given else "more than one form: " + ", ".join(given)
+        raise _fail(document, ("signals", name), what, f"Give exactly one of {', '.join(_FORMS)}.")
+    if (spec.quantile is None) != (spec.of is None):
+        raise _fail(document, ("signals", name), "`quantile` and `of` go together")
+    if spec.quantile is not None and not 0 < spec.quantile < 1:
+        raise _fail(document, ("signals", name, "quantile"), f"{spec.quantile} is not between 0 and 1")
+    if spec.up is not None and spec.up not in BACKENDS:
+        raise _fail(document, ("signals", name, "up"), f"{spec.up!r} is not one of {', '.join(BACKENDS)}")
+    if spec.up is None and spec.step is None:
+        _check_form(document, name, spec)
+
+
+def _check_form(document: Document, name: str, spec: SignalSpec) -> None:
+    from oncall.signals import to_promql
+
+    try:
+        to_promql(spec, {}, 60.0)
+    except (ValueError, RunbookError) as error:
+        raise _fail(document, ("signals", name), str(error)) from None
+
+
+class _Checker:
+    """Checks one runbook file against the signals that it may read, and parses its expressions."""
+
+    def __init__(self, document: Document, spec: RunbookFile, shared: Mapping[str, SignalSpec]) -> None:
+        self.document = document
+        self.spec = spec
+        self.signals = {**shared, **spec.signals}
+        self.expressions: dict[str, Expression] = {}
+
+    def expression(self, text: str, *key: str | int) -> Expression:
+        try:
+            parsed = self.expressions.setdefault(text, Expression(text))
+        except ValueError as error:
+            raise _fail(self.document, key, str(error)) from None
+        for name in sorted(parsed.names):
+            self._known(name, key)
+        return parsed
+
+    def template(self, text: str, *key: str | int) -> None:
+        for place in places(text):
+            if place.expression not in COMMANDS:
+                self.expression(place.expression, *key)
+
+    def _known(self, name: str, key: tuple[str | int, ...]) -> None:
+        function, _, argument = name.partition("(")
+        base, _, attribute = name.partition(".")
+        if argument:
+            known = argument.rstrip(")") in {
+                *self.spec.steps,
+                *(self.signals if function == "absence" else ()),
+            }
+        elif attribute:
+            known = base in self.spec.steps or name in LIMITS
+            known = known or (base in self.signals and attribute in SIGNAL_ATTRIBUTES)
+        else:
+            known = base in self.signals or base in self.spec.values
+        if not known:
+            raise _fail(
+                self.document,
+                key,
+                f"{name!r} is neither a signal, a value, nor a column of a step",
+                self._suggest(base),
+            )
+
+    def _suggest(self, base: str) -> str:
+        from difflib import get_close_matches
+
+        every = [*self.signals, *self.spec.values, *self.spec.steps]
+        close = get_close_matches(base, every, 3)
+        return f"Did you mean {' or '.join(close)}?" if close else "Known: " + ", ".join(every) + "."
+
+    def step(self, name: str, step: StepSpec) -> None:
+        given = [probe for probe in PROBES if getattr(step, probe) is not None]
+        if len(given) != 1:
+            raise _fail(self.document, ("steps", name), f"give exactly one of {', '.join(PROBES)}")
+        if step.health is not None and not step.health.startswith("/"):
+            raise _fail(self.document, ("steps", name, "health"), "a path begins with /")
+        if step.postgres is not None or step.sql is not None:
+            self._sql(name, step)
+
+    def _sql(self, name: str, step: StepSpec) -> None:
+        from oncall.clients.postgres import check_sql, load_sql
+
+        if step.postgres is not None:
+            try:
+                load_sql(step.postgres)
+            except OSError:
+                raise _fail(
+                    self.document, ("steps", name, "postgres"), f"no SQL file {step.postgres!r}"
+                ) from None
+        elif (reason := check_sql(step.sql or "")) is not None:
+            raise _fail(self.document, ("steps", name, "sql"), reason)
+
+    def cause(self, name: str, cause: CauseSpec) -> None:
+        key = ("causes", name)
+        if cause.explains:
+            self.expression(cause.explains, *key, "explains")
+        for at, item in enumerate(cause.evidence):
+            place = (*key, "evidence", at)
+            for text in (item.when, item.value, item.baseline):
+                if text:
+                    self.expression(text, *place)
+            for text in (item.text, item.otherwise):
+                self.template(text or "", *place)
+            if item.onset_of and item.onset_of not in self.signals:
+                raise _fail(self.document, place, f"onset_of: {item.onset_of!r} is no signal")
+        for following in cause.next:
+            for text in (following.command, following.why):
+                self.template(text, *key, "next")
+            if following.when:
+                self.expression(following.when, *key, "next")
+        for advice in cause.advice:
+            self.template(advice, *key, "advice")
+        self._supported(name, cause)
+
+    def _supported(self, name: str, cause: CauseSpec) -> None:
+        """A cause needs evidence for it that reads something; else no step can ever support it."""
+        for item in cause.evidence:
+            if not item.against and self._reads(item.when, set()):
+                return
+        raise _fail(
+            self.document,
+            ("causes", name),
+            "no step or signal can support this cause",
+            "Give it evidence (not `against`) whose `when` reads a step or a signal.",
+        )
+
+    def _reads(self, text: str, seen: set[str]) -> bool:
+        """Whether an expression reads a step or signal, through values. Raises on a value that needs itself."""
+        for name in self.expressions[text].names:
+            base = name.partition("(")[2].rstrip(")") or name.partition(".")[0]
+            if base in self.spec.steps or base in self.signals:
+                return True
+            if (
+                base in self.spec.values
+                and base not in seen
+                and self._reads(self.spec.values[base], seen | {base})
+            ):
+                return True
+        return False
+
+    def cycles(self) -> None:
+        for start in self.spec.values:
+            self._walk(start, ())
+
+    def _walk(self, name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            raise _fail(self.document, ("values", name), "needs itself: " + " → ".join((*path, name)))
+        for other in self.expressions[self.spec.values[name]].names:
+            if other in self.spec.values:
+                self._walk(other, (*path, name))
+
+
+def _checked(document: Document, spec: RunbookFile, shared: Mapping[str, SignalSpec]) -> Runbook:
+    checker = _Checker(document, spec, shared)
+    for key in ("title", "headlines"):
+        if getattr(spec, key) is None:
+            raise _fail(document, (), f"an issue needs `{key}:`")
+    if not spec.symptoms:
+        raise _fail(document, (), "an issue needs `symptoms:`, the signals that decide its severity")
+    for name in spec.symptoms:
+        if name not in checker.signals:
+            raise _fail(document, ("symptoms",), f"{name!r} is no signal", checker._suggest(name))
+    for name, step in spec.steps.items():
+        checker.step(name, step)
+    for name, text in spec.values.items():
+        if name in checker.signals or name in spec.steps:
+            raise _fail(document, ("values", name), "is also the name of a signal or step")
+        checker.expression(text, "values", name)
+    checker.cycles()
+    if spec.explain:
+        checker.expression(spec.explain, "explain")
+    for name, signal in checker.signals.items():
+        if signal.share_of:
+            checker.expression(signal.share_of, "signals", name)
+        if signal.step and signal.step.partition(".")[0] not in spec.steps and name in spec.signals:
+            raise _fail(document, ("signals", name, "step"), f"no step {signal.step.partition('.')[0]!r}")
+    for special in spec.headlines.special if spec.headlines else ():
+        checker.expression(special.when, "headlines", "special")
+    for name, cause in spec.causes.items():
+        checker.cause(name, cause)
+    return Runbook(
+        issue=spec.issue or "",
+        title=spec.title or "",
+        path=document.path,
+        spec=spec,
+        signals=checker.signals,
+        shown=_shown(spec, checker),
+        expressions=checker.expressions,
+    )
+
+
+def _shown(spec: RunbookFile, checker: _Checker) -> tuple[str, ...]:
+    """Symptoms first, then every other signal that the runbook defines or an expression reads."""
+    read_names = {n.partition(".")[0] for e in checker.expressions.values() for n in e.names}
+    asked = [n for n in checker.signals if n in read_names or n in spec.signals]
+    return tuple(dict.fromkeys((*spec.symptoms, *asked)))
