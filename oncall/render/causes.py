@@ -2,10 +2,9 @@
 
 from rich.text import Text
 
-from oncall.model import CauseReport, Confidence, Diagnosis, EvidenceReport
+from oncall.model import CauseReport, Confidence, Diagnosis
 from oncall.render.grid import (
     CONFIDENCE_STYLE,
-    CONFIDENCE_WORD,
     GAP,
     HEADING,
     Cell,
@@ -20,11 +19,20 @@ from oncall.render.grid import (
 )
 from oncall.render.header import NARROW, next_lines
 from oncall.render.text import cells
+from oncall.render.words import (
+    AGAINST,
+    CONFIDENCE_WORD,
+    FOR,
+    UNREAD,
+    best_against,
+    is_live,
+    missing,
+    points,
+    ranked_causes,
+)
 
-FOR, AGAINST, UNREAD = "+", "−", "?"
 _MARK_STYLE = {FOR: "bold", AGAINST: "", UNREAD: "magenta"}
 _CAUSE_MARK = {Confidence.RULED_OUT: AGAINST, Confidence.UNKNOWN: UNREAD}
-_ORDER = list(Confidence)
 _TITLE = 26
 _ROOM = 36
 """Evidence needs this much beside the names of the causes; else it stands below."""
@@ -32,8 +40,7 @@ _ROOM = 36
 
 def causes(d: Diagnosis, width: int) -> list[Text]:
     """All of them: those that may hold with their evidence, the rest in a line each."""
-    # Sorting is stable: among equals the first is still the one to act on.
-    ranked = sorted(d.causes, key=lambda cause: rank(cause.confidence))
+    ranked = ranked_causes(d.causes)
     if not ranked:
         return []
     title = min(_TITLE, max(cells(cause.title) for cause in ranked))
@@ -51,56 +58,6 @@ def causes(d: Diagnosis, width: int) -> list[Text]:
         lines += _acting(d, cause, width) if is_live(cause) else []
         said = missing(cause)
     return lines
-
-
-def rank(confidence: Confidence) -> int:
-    """Order on the page: confirmed, likely, possible; then unknown, which may hold still; ruled out last."""
-    order = [c for c in _ORDER if c is not Confidence.RULED_OUT]
-    return order.index(confidence) if confidence in order else len(order)
-
-
-def is_live(cause: CauseReport) -> bool:
-    """Whether something was found that speaks for it."""
-    return cause.confidence in (Confidence.CONFIRMED, Confidence.LIKELY, Confidence.POSSIBLE)
-
-
-def mark(evidence: EvidenceReport) -> str | None:
-    """`+` for, `−` against (what should be there is not, or what speaks against is), `?` unread.
-
-    None where a counter-argument was looked for and not found: that is no evidence for anything.
-    """
-    if evidence.holds is None:
-        return UNREAD
-    if evidence.holds:
-        return FOR if evidence.supports else AGAINST
-    return AGAINST if evidence.supports else None
-
-
-def best_against(cause: CauseReport) -> str:
-    """The one reason why it is not this, in words."""
-    against = [evidence for evidence in cause.evidence if mark(evidence) == AGAINST]
-    decisive = [evidence for evidence in against if evidence.decisive]
-    # What speaks against by itself says more than the absence of what would speak for.
-    spoken = [evidence for evidence in against if not evidence.supports]
-    return (decisive or spoken or against)[0].text if against else ""
-
-
-def missing(cause: CauseReport) -> str:
-    """What would have to be readable to tell."""
-    unread = [evidence.text for evidence in cause.evidence if mark(evidence) == UNREAD]
-    parts = cause.missing or tuple(unread)
-    return f"missing: {'; '.join(parts)}" if parts else "nothing could be read that tells"
-
-
-def points(cause: CauseReport) -> list[tuple[str, str]]:
-    """Mark and text of each piece of evidence: for, against, unread; decisive ones first in each."""
-    order = [FOR, AGAINST, UNREAD]
-    signed = [(mark(evidence), evidence) for evidence in cause.evidence]
-    known = [(sign, evidence) for sign, evidence in signed if sign is not None]
-    known.sort(key=lambda item: (order.index(item[0]), not item[1].decisive))
-    unread = {evidence.text for sign, evidence in known if sign == UNREAD}
-    needs = [(UNREAD, f"missing: {text}") for text in cause.missing if text not in unread]
-    return [(sign, evidence.text) for sign, evidence in known] + needs
 
 
 def _names(cause: CauseReport, title: int, word: int) -> list[Text]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.console import Group
 from rich.text import Text
 
-from oncall.model import Diagnosis, Severity, StepReport
+from oncall.model import Diagnosis, Severity
 from oncall.numbers import day, duration
 from oncall.render.causes import causes
 from oncall.render.grid import FAINT, HEADING, SEVERITY_STYLE, indented, line, marked, plain_ascii
@@ -14,6 +14,7 @@ from oncall.render.inert import inert
 from oncall.render.signals import signals
 from oncall.render.steps import steps as step_blocks
 from oncall.render.text import pack
+from oncall.render.words import unseen
 
 WIDEST = 140
 """A wider terminal would only draw the columns apart."""
@@ -43,21 +44,14 @@ def _joined(blocks: Iterable[list[Text]]) -> Iterable[Text]:
 
 
 def _unseen(d: Diagnosis, width: int) -> list[Text]:
-    named = {unseen.reason for unseen in d.unseen}
-    rows = [(unseen.what, unseen.reason, unseen.hint) for unseen in d.unseen]
-    rows += [(step.title, step.reason or step.status, None) for step in d.steps if _silent(step, named)]
-    if not rows:
-        return []
-    lines = [line(("Could not be seen", HEADING))]
-    for what, reason, hint in rows:
-        lines += marked("?", SEVERITY_STYLE[Severity.UNKNOWN], indented(f"{what}: {reason}", width - 2))
-        lines += indented(hint, width, indent=4 if width >= NARROW else 2) if hint else []
+    found = unseen(d)
+    lines = [line(("Could not be seen", HEADING))] if found else []
+    for gap in found:
+        lines += marked(
+            "?", SEVERITY_STYLE[Severity.UNKNOWN], indented(f"{gap.what}: {gap.reason}", width - 2)
+        )
+        lines += indented(gap.hint, width, indent=4 if width >= NARROW else 2) if gap.hint else []
     return lines
-
-
-def _silent(step: StepReport, named: set[str]) -> bool:
-    """A step without an answer whose reason nobody has given yet."""
-    return step.status != "ok" and step.reason not in named
 
 
 def _notes(d: Diagnosis, width: int) -> list[Text]:

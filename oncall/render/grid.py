@@ -31,7 +31,6 @@ CONFIDENCE_STYLE = {
     Confidence.RULED_OUT: FAINT,
     Confidence.UNKNOWN: "magenta",
 }
-CONFIDENCE_WORD = {confidence: confidence.value.replace("_", " ") for confidence in Confidence}
 _ASCII = str.maketrans(BARS + "–−·" + ELLIPSIS, ASCII_BARS + "---~")
 
 

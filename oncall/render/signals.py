@@ -9,8 +9,8 @@ from oncall.numbers import duration, humane, since
 from oncall.render.grid import FAINT, GAP, HEADING, SEVERITY_STYLE, Cell, columns, indented, line, taken
 from oncall.render.spark import spark
 from oncall.render.text import cells
+from oncall.render.words import bounds, ranked_signals, shown_value, state
 
-_ORDER = [Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK]
 _OLD_S = 60.0
 _TITLE = 24
 _NARROW_TITLE = 14
@@ -22,7 +22,7 @@ _TREND = 5
 
 def signals(d: Diagnosis, width: int) -> list[Text]:
     """A table; below the width that it needs, two lines a signal."""
-    ranked = sorted(d.signals, key=lambda signal: (_ORDER.index(signal.severity), not signal.symptom))
+    ranked = ranked_signals(d.signals)
     read = [signal for signal in ranked if signal.value is not None]
     unread = [signal for signal in ranked if signal.value is None]
     if not ranked:
@@ -35,23 +35,8 @@ def signals(d: Diagnosis, width: int) -> list[Text]:
     return [*table, *_unread(unread, widths[0], width), *_old(read, width)]
 
 
-def shown_value(signal: SignalReport) -> str:
-    """The number now, of the whole that it is a part of: `19/20`."""
-    value = humane(signal.value, signal.unit)
-    part = signal.value is not None and signal.of is not None and 0 <= signal.value <= signal.of
-    return f"{value}/{humane(signal.of, signal.unit)}" if part else value
-
-
-def state(signal: SignalReport) -> str:
-    """The judgement in a word; nothing where there is no threshold to judge by."""
-    judged = signal.warning is not None or signal.critical is not None
-    return signal.severity.value if judged or signal.severity is not Severity.OK else ""
-
-
 def _row(signal: SignalReport, d: Diagnosis) -> list[str]:
-    # A bound on yes or no says nothing that the state does not say.
-    bounds = (None, None) if signal.unit == "yes_no" else (signal.warning, signal.critical)
-    numbers = [humane(number, signal.unit) for number in (signal.baseline, *bounds)]
+    numbers = [humane(number, signal.unit) for number in (signal.baseline, *bounds(signal))]
     began = since(signal.since, d.at) if signal.since else ""
     return [signal.title, shown_value(signal), *numbers, "", state(signal), began]
 
@@ -112,8 +97,8 @@ def _stacked(read: list[SignalReport], unread: list[SignalReport], d: Diagnosis,
         style = SEVERITY_STYLE[signal.severity]
         head = filter(None, [signal.title, shown_value(signal), state(signal)])
         lines += indented("  ".join(head), width, style=style)
-        bounds = (("usual", signal.baseline), ("warn", signal.warning), ("crit", signal.critical))
-        known = [f"{name} {humane(number, signal.unit)}" for name, number in bounds if number is not None]
+        named = zip(("usual", "warn", "crit"), (signal.baseline, *bounds(signal)), strict=True)
+        known = [f"{name} {humane(number, signal.unit)}" for name, number in named if number is not None]
         known += [f"since {since(signal.since, d.at)}"] if signal.since else []
         lines += indented(", ".join(known) or "nothing to compare with", width, indent=2)
     for signal, reason in _reasons(unread):
