@@ -35,7 +35,7 @@ def signal_complaints(spec: SignalSpec) -> Iterator[Complaint]:
     if (spec.of is None) != (spec.quantile is None):
         yield ("of",), "`quantile` and `of` go together: {quantile: 0.95, of: a_histogram}"
     if spec.quantile is not None and not 0 < spec.quantile < 1:
-        yield ("quantile",), f"found {spec.quantile}, expected a share between 0 and 1, such as 0.95"
+        yield ("quantile",), f"found {spec.quantile:g}, expected a share between 0 and 1, such as 0.95"
     if spec.across is not None and spec.gauge is None:
         yield ("across",), "only a gauge is put together across instances"
     yield from _metrics(spec)

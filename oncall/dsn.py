@@ -119,7 +119,10 @@ def _query(dsn: str, at: int) -> Iterator[Part]:
 
 
 def _part(dsn: str, option: str, start: int, end: int) -> Part:
-    value = unquote(dsn[start:end])
+    try:
+        value = unquote(dsn[start:end], errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("a percent-encoded part is not UTF-8 text") from None
     return Part(option, value.strip("[]") if option == "host" else value, start, end)
 
 

@@ -5,7 +5,7 @@ core schema of YAML 1.2 (`012`, `12:30`, `yes` stay text); equal keys, tags and 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -84,13 +84,13 @@ class Builder:
         """The root node of the only document."""
         import yaml
 
-        root = Node(1, None)
+        root = None
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent):
-                if root.raw is not None or root.kids:
+                if root is not None:
                     self._fail(_line(event), "a second document (---) begins: a file holds one")
                 root = self._node(next(self._events), 1)
-        return root
+        return root or Node(1, None)
 
     def _parse(self, text: str) -> "Iterator[yaml.Event]":
         import yaml
@@ -99,19 +99,19 @@ class Builder:
             # The events carry text alone: nothing is constructed, whatever the loader is.
             yield from yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         except yaml.MarkedYAMLError as failed:
-            mark = failed.problem_mark or failed.context_mark
-            self._syntax(mark.line + 1 if mark else 1, failed.problem, failed.context)
+            self._syntax(failed)
         except yaml.YAMLError:
             self._fail(1, "this is not YAML text")
 
-    def _syntax(self, line: int, problem: str | None, context: str | None) -> NoReturn:
-        text = self._lines[line - 1] if 0 < line <= len(self._lines) else ""
-        hint = "Check the indentation, the colons and the quotes in and above this line."
-        if "\t" in text[: len(text) - len(text.lstrip())] or "tab" in (problem or ""):
-            hint = "Indent with spaces; YAML does not allow tabs there."
-        elif "${" in text and "{" in text.replace("${", ""):
-            hint = 'Within { }, write ${NAME} in quotes: "${NAME}".'
-        what = ", ".join(part for part in (context, problem) if part)
+    def _syntax(self, failed: "yaml.MarkedYAMLError") -> NoReturn:
+        mark = failed.problem_mark or failed.context_mark
+        line = mark.line + 1 if mark else 1
+        begun = failed.context_mark.line + 1 if failed.context_mark else line
+        context = failed.context
+        if context and begun < line:
+            context += f" that begins in line {begun}"
+        what = ", ".join(part for part in (context, failed.problem) if part)
+        hint = _hint(self._lines[begun - 1 : line], failed.problem or "")
         self._fail(line, f"not valid YAML: {what or 'it cannot be parsed'}", hint)
 
     def _fail(self, line: int, message: str, hint: str | None = None) -> NoReturn:
@@ -202,6 +202,15 @@ class Builder:
         if not isinstance(node.value, _TAGS.get(tag, ())):
             hint = "Leave the tag out. Text that begins with ! needs quotes."
             self._fail(node.line, "a tag (!name) that does not belong here", hint)
+
+
+def _hint(lines: Sequence[str], problem: str) -> str:
+    """What most often lies behind a mistake in the syntax of these lines."""
+    if "tab" in problem or any("\t" in text[: len(text) - len(text.lstrip())] for text in lines[-1:]):
+        return "Indent with spaces; YAML does not allow tabs there."
+    if any("${" in text and "{" in text.replace("${", "") for text in lines):
+        return 'Within { }, write ${NAME} in quotes: "${NAME}".'
+    return "Check the indentation, the colons and the quotes in and above this line."
 
 
 def _line(event: "yaml.Event") -> int:

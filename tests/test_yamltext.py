@@ -184,6 +184,8 @@ def test_any_data_decodes_or_is_refused_with_its_line(value: dict[str, object]) 
         ("~: x", "a key is nothing, expected text"),
         ("? [a, b]\n: c", "a key is a list, expected text"),
         ("a: 1\n---\nb: 2\n", "file.yaml:2: a second document (---) begins"),
+        ("{}\n---\n{}\n", "file.yaml:2: a second document (---) begins"),
+        ("a: {b: 1,\n  c: [\nd: 2", "that begins in line 2, did not find"),
         ("a:\n\tb: 1\n", "file.yaml:2: not valid YAML"),
         ("a: 1\n b: 2\n", "file.yaml:2: not valid YAML"),
         ("a: [1, 2\nb: 3\n", "not valid YAML"),
