@@ -6,15 +6,17 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlencode, urlunsplit
 
 from oncall.clients.http_faults import (
     Progress,
     Refused,
+    after_handshake,
     bad,
     fault,
     one_line,
     redirect_target,
+    split,
     status_text,
     too_late,
     where,
@@ -125,12 +127,9 @@ class HttpServer:
     def address(self, path: str) -> str:
         """The address of a path of this server as it may be shown: without credentials and query."""
         try:
-            parts = urlsplit(self._url)
+            return self._target(path)
         except ValueError:
             return path
-        return urlunsplit(
-            (parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/") + path, "", "")
-        )
 
     async def fetch(
         self,
@@ -158,16 +157,10 @@ class HttpServer:
         except TimeoutError as error:
             # The operating system's own time limit raises the same type
             return too_late(progress, self.place, deadline_s) if timer.expired() else fault(error, self.place)
-        except (
-            Refused,
-            httpx.HTTPError,
-            httpx.InvalidURL,
-            OSError,
-            ValueError,
-            ImportError,
-            zlib.error,
-        ) as error:
-            return fault(error, self.place)
+        except (Refused, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError) as error:
+            got = fault(error, self.place)
+            unasked = progress.shook_hands and not progress.size and not self._tls.cert
+            return after_handshake(self.place) if unasked and got.kind is Absence.DOWN else got
 
     async def _ask(
         self, path: str, method: str, data: Mapping[str, str], accept: str, body: "_Body"
@@ -181,7 +174,7 @@ class HttpServer:
             query = urlencode(data)
         request = client.stream(
             method,
-            self._target(path, query),
+            self._target(path, "&".join(filter(None, (split(self._url).query, query)))),
             headers=headers,
             content=content,
             extensions={"trace": body.progress.trace},
@@ -200,10 +193,9 @@ class HttpServer:
                 headers_at=headers_at,
             )
 
-    def _target(self, path: str, query: str) -> str:
-        parts = urlsplit(self._url)
+    def _target(self, path: str, query: str = "") -> str:
+        parts = split(self._url)
         netloc = parts.netloc.rpartition("@")[2]
-        query = "&".join(filter(None, (parts.query, query)))
         return urlunsplit((parts.scheme, netloc, parts.path.rstrip("/") + path, query, ""))
 
     def _open(self) -> "httpx.AsyncClient":
@@ -211,9 +203,7 @@ class HttpServer:
             return self._client
         import httpx
 
-        parts = urlsplit(self._url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("no http:// or https:// address")
+        parts = split(self._url)
         proxy = proxy_for(parts)
         if proxy:
             self.place += f" (through the proxy {where(proxy)})"
@@ -289,7 +279,10 @@ class _Body:
     def _unpacked(self, raw: bytes) -> Iterator[bytes]:
         piece = raw
         while raw or len(piece) == _PIECE:
-            piece = self._unpacker.decompress(raw, _PIECE)
+            try:
+                piece = self._unpacker.decompress(raw, _PIECE)
+            except zlib.error as error:
+                raise Refused(bad("the packed answer is broken")) from error
             raw = self._unpacker.unconsumed_tail
             yield piece
 

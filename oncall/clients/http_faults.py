@@ -22,6 +22,10 @@ _TLS_HINTS = {
 }
 
 
+# What the TLS library raises when it only has to wait
+_NO_FAULTS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
 class Refused(Exception):
     """A request that must not be made, or an answer that must not be read on; it carries the reason."""
 
@@ -36,10 +40,13 @@ class Progress:
     def __init__(self) -> None:
         self.event = ""
         self.size = 0
+        self.shook_hands = False
+        """The TLS handshake was made in this request."""
 
     async def trace(self, event: str, info: object) -> None:
         """The trace extension of httpx: it is told each event of a request."""
         self.event = event
+        self.shook_hands |= event.endswith("start_tls.complete")
 
     @property
     def connected(self) -> bool:
@@ -53,13 +60,24 @@ def one_line(text: str, limit: int = _LINE) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def split(url: str) -> SplitResult:
+    """The parts of an http address. Raises ValueError where it is none, or where its password would be cut."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("no http:// or https:// address")
+    if "@" in parts.path + parts.query + parts.fragment:
+        # http://me:pa/ss@host is the host `me` to a parser: what looks like a host may be half a password
+        raise ValueError("an @ behind the host: a password must be percent-encoded")
+    return parts
+
+
 def where(url: str) -> str:
     """host:port of an address, for messages: never its credentials."""
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        parts = split(url)
     except ValueError:
         return "the configured address"
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -91,6 +109,15 @@ def fault(error: BaseException, place: str) -> Unavailable:
     return _by_type(error, place)
 
 
+def after_handshake(place: str) -> Unavailable:
+    """A connection that ends instead of a first answer: a missing client certificate does that."""
+    return Unavailable(
+        kind=Absence.TLS,
+        reason=f"{place} ended the connection after the TLS handshake, without an answer",
+        hint="it may ask for a client certificate: set tls: {cert: FILE, key: FILE}",
+    )
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """The exception, what it was raised from, and the members of groups: the innermost ones tell most."""
     waiting, seen = [error], set[int]()
@@ -99,7 +126,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         if id(cause) in seen:
             continue
         seen.add(id(cause))
-        yield cause
+        if not isinstance(cause, _NO_FAULTS):
+            yield cause
         members = cause.exceptions if isinstance(cause, BaseExceptionGroup) else ()
         waiting += [c for c in (*members, cause.__cause__, cause.__context__) if c is not None]
 
@@ -176,7 +204,7 @@ def _by_type(error: BaseException, place: str) -> Unavailable:
     return Unavailable(
         kind=Absence.BAD_QUERY,
         reason=f"not an address that can be asked by HTTP: {place} ({name})",
-        hint="it should look like http://host:port or https://host:port",
+        hint="it should look like http://host:port; in a password write %2F for /, %23 for #, %40 for @",
     )
 
 

@@ -11,6 +11,8 @@ import msgspec
 from oncall.clients.http import Fetched, HttpServer
 from oncall.clients.http_faults import bad, one_line, status_fault, status_text
 from oncall.model import Absence, Frozen, PrometheusAt, Unavailable
+from oncall.promql import quote
+from oncall.units import promql_duration
 
 _UNREADABLE = (msgspec.DecodeError, ValueError)
 _KINDS = {
@@ -84,6 +86,25 @@ class Prometheus:
         """A range query; start and end in Unix seconds, step in seconds."""
         span = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
         got = await self._ask("/api/v1/query_range", {"query": promql, **span}, deadline_s)
+        return got if isinstance(got, Unavailable) else _matrix(got, self.place)
+
+    async def raw(
+        self, metric: str, span_s: float, at: float | None, deadline_s: float
+    ) -> Matrix | Unavailable:
+        """The samples, as scraped in the last `span_s` seconds, of one series that `metric` selects.
+
+        One series only, found first: the answer stays small however many there are."""
+        one = await self.query(f"topk(1, {metric})", at, deadline_s)
+        if isinstance(one, Unavailable):
+            return one
+        if not one.samples:
+            return Matrix(series=(), warnings=one.warnings)
+        exact = (
+            "{" + ",".join(f"{name}={quote(value)}" for name, value in one.samples[0].labels.items()) + "}"
+        )
+        moment = {} if at is None else {"time": f"{at:.3f}"}
+        text = f"{exact}[{promql_duration(span_s)}]"
+        got = await self._ask("/api/v1/query", {"query": text, **moment}, deadline_s)
         return got if isinstance(got, Unavailable) else _matrix(got, self.place)
 
     async def buildinfo(self, deadline_s: float) -> str | Unavailable:
