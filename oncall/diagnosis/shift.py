@@ -77,16 +77,20 @@ def change(
 
 
 def onset(times: Sequence[float], values: Sequence[float]) -> float | None:
-    """When the mean changed, by one-split CUSUM: after the point where |sum of (x - mean)| is largest.
+    """When the mean changed, by one-split CUSUM: where the squared sum of (x - mean) is largest for its place.
 
-    (Taylor, Change-Point Analysis, 2000.) Values are clipped to a few spreads around the median, so that
-    one spike does not outweigh a lasting step. None for fewer than four points or a flat line."""
+    Divided by t (n - t), it is the likeliest split into two means (Hinkley, Biometrika 1970); undivided, a short
+    stretch after the change is found too early. Values are clipped to a few spreads around the median or to the
+    present level, whichever is further, so that one spike does not outweigh a lasting step. None for fewer than four points
+    or a flat line."""
     if len(values) < 4:
         return None
-    middle, width = median(values), 3 * iqr(values)
-    low, high = (middle - width, middle + width) if width else (min(values), max(values))
+    middle, width, present = median(values), 3 * iqr(values), median(values[-5:])
+    low, high = min(middle - width, present), max(middle + width, present)
     clipped = [min(max(v, low), high) for v in values]
-    mean = sum(clipped) / len(clipped)
-    sums = [abs(s) for s in accumulate(v - mean for v in clipped)]
-    peak = max(range(len(sums) - 1), key=sums.__getitem__)
-    return times[peak + 1] if sums[peak] > 1e-12 * (1 + abs(mean)) else None
+    count = len(clipped)
+    mean = sum(clipped) / count
+    sums = accumulate(v - mean for v in clipped[:-1])
+    splits = [s * s / (t * (count - t)) for t, s in enumerate(sums, 1)]
+    best = max(range(len(splits)), key=splits.__getitem__)
+    return times[best + 1] if splits[best] > 1e-12 * (1e-300 + mean * mean) else None
