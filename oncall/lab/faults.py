@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import psycopg
 
 USUAL_POOL = 20
-GID = "_settle_2026_03"
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -32,10 +31,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 def break_(folder: Path, cause: str, variant: str | None, intensity: float, seed: int | None) -> Fault:
     """Makes a fault; it is in force when this returns, its symptom follows. Raises UsageFault, LabError."""
-    kind = kind_of(cause)
-    name = variant or next(iter(kind.variants))
-    if name not in kind.variants:
-        raise UsageFault(f"{cause} has no variant {name!r}", hint=f"variants: {', '.join(kind.variants)}")
+    kind, name = kind_of(cause), variant_of(cause, variant)
     if not 0 < intensity <= 10:
         raise UsageFault(
             f"intensity {intensity:g} is out of range", hint="above 0, at most 10; 1 is the usual"
@@ -68,7 +64,7 @@ def heal(folder: Path, cause: str | None) -> tuple[str, ...]:
         for name in gone:
             KINDS[name].undo(folder)
             left = tuple(f for f in place.running(folder).faults if f.cause != name)
-            _save_faults(folder, left)
+            _save_faults(folder, left, time.time())
     return gone
 
 
@@ -79,9 +75,18 @@ def kind_of(cause: str) -> Kind:
     return KINDS[cause]
 
 
-def _save_faults(folder: Path, faults: tuple[Fault, ...]) -> None:
+def variant_of(cause: str, name: str | None) -> str:
+    """That variant of a fault, or its usual one. Raises UsageFault with what there is."""
+    variants = kind_of(cause).variants
+    if name is not None and name not in variants:
+        raise UsageFault(f"{cause} has no variant {name!r}", hint=f"variants: {', '.join(variants)}")
+    return name or next(iter(variants))
+
+
+def _save_faults(folder: Path, faults: tuple[Fault, ...], healed: float | None = None) -> None:
     record = place.running(folder)
-    place.write(folder / place.RECORD, msgspec.structs.replace(record, faults=faults))
+    when = healed or record.healed
+    place.write(folder / place.RECORD, msgspec.structs.replace(record, faults=faults, healed=when))
 
 
 def _admin(folder: Path) -> "psycopg.Connection[tuple[object, ...]]":

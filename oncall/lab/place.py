@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -65,13 +65,16 @@ class LoadKnobs(Frozen, frozen=True):
 
 
 class Record(Frozen, frozen=True):
-    """What the lab is. `roles` are the DSNs by role; `ready` turns true when `up` has ended."""
+    """What the lab is. `roles` are the DSNs by role; `ready` turns true when `up` has ended.
+
+    `started` and `healed` (when a fault was last undone) are Unix seconds."""
 
     started: float
     seed: int
     ready: bool = False
     parts: tuple[Part, ...] = ()
     faults: tuple[Fault, ...] = ()
+    healed: float | None = None
     roles: dict[str, str] = msgspec.field(default_factory=dict)
     absent: tuple[str, ...] = ()
 
@@ -85,15 +88,6 @@ class Record(Frozen, frozen=True):
     def url(self, name: str) -> str | None:
         """Where that part listens, None where the lab runs without it."""
         return next((part.url for part in self.parts if part.name == name), None)
-
-
-def lab_folder(env: Mapping[str, str] | None = None) -> Path:
-    """$XDG_DATA_HOME/oncall/lab, or ~/.local/share/oncall/lab."""
-    values = os.environ if env is None else env
-    base = Path(values.get("XDG_DATA_HOME", ""))
-    # The XDG rule: a relative path counts as not set.
-    home = Path(values.get("HOME") or Path.home())
-    return (base if base.is_absolute() else home / ".local" / "share") / "oncall" / "lab"
 
 
 def write(path: Path, value: object) -> None:
@@ -129,6 +123,11 @@ def running(folder: Path) -> Record:
     if found is None or not found.ready:
         raise LabError("the lab is not up", hint="oncall lab up")
     return found
+
+
+def quiet_since(record: Record) -> float:
+    """Since when nothing is broken, in Unix seconds; a moment is left to recover."""
+    return record.healed + 10 if record.healed else record.started + 3
 
 
 def outside(folder: Path) -> list[Path]:

@@ -29,7 +29,7 @@ __all__ = [
     "stop",
 ]
 
-_direct = build_opener(ProxyHandler({}))
+direct = build_opener(ProxyHandler({}))
 
 
 def find_redis() -> Path:
@@ -213,7 +213,7 @@ def _ready(path: str) -> Callable[[int], bool]:
 def answers(url: str) -> bool:
     """Whether a GET is answered with 200 within a second."""
     try:
-        with _direct.open(url, timeout=1) as response:
+        with direct.open(url, timeout=1) as response:
             return bool(response.status == 200)
     except (URLError, OSError):
         return False
