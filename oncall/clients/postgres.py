@@ -1,0 +1,203 @@
+"""Postgres: one read-only connection, what the server is, and the answers to a runbook's questions."""
+
+import asyncio
+import getpass
+import os
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+
+from oncall.clients import pg_facts
+from oncall.clients.pg_dsn import NoAddress, Params, parse_dsn
+from oncall.clients.pg_errors import ServerError, Where, refused
+from oncall.clients.pg_facts import ServerFacts, StatementsView
+from oncall.clients.pg_session import Session, settings
+from oncall.clients.pg_text import check_sql, fill, load_sql, variables_of
+from oncall.clients.pg_values import column, query_text
+from oncall.clients.pg_wire import MOST_ROWS, Refused, Rows, Wire, connect
+from oncall.model import Absence, Frozen, PostgresAt, Scalar, StepReading, Table, Unavailable
+
+__all__ = [
+    "Answers",
+    "Question",
+    "ServerFacts",
+    "StatementsView",
+    "ask",
+    "check_sql",
+    "fill",
+    "load_sql",
+    "parse_dsn",
+]
+
+SOURCE = "postgres"
+
+
+class Question(Frozen, frozen=True):
+    """One statement that reads, with psql-style variables: :'name' literal, :"name" identifier, :name number."""
+
+    id: str
+    sql: str
+
+
+class Answers(Frozen, frozen=True):
+    """`sql_sent` counts the statements that the server got in all; `notes` are for whoever reads the answers."""
+
+    facts: ServerFacts | Unavailable
+    by_id: dict[str, StepReading]
+    notes: tuple[str, ...]
+    sql_sent: int
+
+
+async def ask(
+    at: PostgresAt, questions: Sequence[Question], variables: Mapping[str, str | float], deadline_s: float
+) -> Answers:
+    """Asks everything over one connection, within `deadline_s` seconds in all.
+
+    `variables` are those of the questions besides what the server itself gives (pg_facts.variables).
+    What was not answered is Unavailable in its place. Raises ConfigError for a DSN that libpq cannot read, and
+    nothing else. When it returns, the connection is closed and nothing of it runs on the server any more."""
+    began = perf_counter()
+    # The end of the time is kept for the cancel, which is a connection of its own.
+    until = asyncio.get_running_loop().time() + deadline_s - min(0.3, deadline_s / 5)
+    opened = await _open(at, until, settings(deadline_s))
+    if isinstance(opened, Unavailable):
+        return _nothing(opened, questions, 0)
+    wire, params, why = opened
+    try:
+        session = Session(wire, _where(params), settings(deadline_s), until)
+        facts = await session.facts((perf_counter() - began) * 1000, why)
+        if isinstance(facts, Unavailable):
+            return _nothing(facts, questions, wire.sent)
+        known = {"application_name": at.application_name or "", **pg_facts.variables(facts), **variables}
+        readings = await _read(session, questions, known, facts)
+        return Answers(facts=facts, by_id=readings, notes=pg_facts.notes(facts), sql_sent=wire.sent)
+    finally:
+        await wire.close()
+
+
+def _nothing(why: Unavailable, questions: Sequence[Question], sent: int) -> Answers:
+    readings = {q.id: StepReading(source=SOURCE, query=q.sql, answer=why) for q in questions}
+    return Answers(facts=why, by_id=readings, notes=(), sql_sent=sent)
+
+
+# --- the connection ------------------------------------------------------------------------------
+
+
+async def _open(
+    at: PostgresAt, until: float, ours: Mapping[str, str]
+) -> tuple[Wire, Params, Unavailable | None] | Unavailable:
+    """The connection, and why it had to be by the reserve DSN; or why there is none."""
+    params = parse_dsn(at.dsn)
+    spare = parse_dsn(at.reserve_dsn, "postgres.reserve_dsn") if at.reserve_dsn else None
+    why = await _try(params, until, ours, reserve=spare is not None)
+    if isinstance(why, Wire):
+        return why, params, None
+    if spare is None or why.kind not in (Absence.NO_SLOTS, Absence.ROLE_LIMIT):
+        return why
+    worse = await _try(spare, until, ours, reserve=True)
+    if isinstance(worse, Wire):
+        return worse, spare, why
+    both = f"{why.reason}; and by postgres.reserve_dsn: {worse.reason}"
+    return Unavailable(kind=why.kind, reason=both, hint=worse.hint or why.hint)
+
+
+async def _try(params: Params, until: float, ours: Mapping[str, str], *, reserve: bool) -> Wire | Unavailable:
+    try:
+        try:
+            return await connect(_startup(params, ours), until)
+        except Refused as refusal:
+            if not _rejects_options(refusal.error):
+                raise
+        return await connect(_startup(params, {}), until)
+    except Refused as refusal:
+        where = _where(refusal.params)
+        if refusal.timeout:
+            return Unavailable(kind=Absence.TIMEOUT, reason=f"{where.server}: {refusal.error.message}")
+        return refused(refusal.error, where, reserve=reserve)
+    except NoAddress as failure:
+        hint = "check the host in postgres.dsn, and the resolver; whether the database is up is not known"
+        return Unavailable(kind=Absence.UNRESOLVED, reason=f"cannot resolve {failure}", hint=hint)
+
+
+def _startup(params: Params, ours: Mapping[str, str]) -> Params:
+    """The DSN's parameters and ours. Text comes as the bytes that it is (SQL_ASCII): the server's conversion would
+    fail on the text of another database in another encoding, and the whole answer with it."""
+    own = params.get("options") or os.environ.get("PGOPTIONS", "")
+    options = " ".join(filter(None, [own, *(f"-c {name}={value}" for name, value in ours.items())]))
+    attrs = params.get("target_session_attrs") or os.environ.get("PGTARGETSESSIONATTRS", "")
+    # Our session is read-only by choice: libpq would take the primary for a server that cannot write.
+    attrs = {"read-write": "primary", "read-only": "standby"}.get(attrs, attrs)
+    added = {"application_name": "oncall", "client_encoding": "SQL_ASCII", "options": options}
+    return {**params, **added, **({"target_session_attrs": attrs} if attrs else {})}
+
+
+def _rejects_options(error: ServerError) -> bool:
+    """PgBouncer takes no startup options (08P01); another proxy, or an old server, may not know one of them."""
+    return error.sqlstate in ("42704", "42501", "22023", "0A000") or "startup parameter" in error.message
+
+
+def _where(params: Mapping[str, str]) -> Where:
+    host = params.get("host") or params.get("hostaddr") or os.environ.get("PGHOST") or "local socket"
+    port = params.get("port") or os.environ.get("PGPORT") or "5432"
+    role = params.get("user") or os.environ.get("PGUSER") or getpass.getuser()
+    database = params.get("dbname") or os.environ.get("PGDATABASE") or role
+    return Where(server=f"{host}:{port}", database=database, role=role)
+
+
+# --- the answers ---------------------------------------------------------------------------------
+
+
+async def _read(
+    session: Session, questions: Sequence[Question], known: Mapping[str, str | float], facts: ServerFacts
+) -> dict[str, StepReading]:
+    """A reading for each question, in their order."""
+    texts = {q.id: _ready(q.sql, known, facts, session.wire.codec) for q in questions}
+    asked = {id: text for id, text in texts.items() if isinstance(text, str)}
+    answers = await session.answers(list(asked.values()), in_recovery=facts.in_recovery)
+    found = dict(zip(asked, answers, strict=True))
+    readings = {}
+    for question in questions:
+        text = texts[question.id]
+        if isinstance(text, Unavailable):
+            readings[question.id] = StepReading(source=SOURCE, query=question.sql, answer=text)
+            continue
+        answer, ms = found[question.id]
+        table = _table(answer, facts) if isinstance(answer, Rows) else answer
+        readings[question.id] = StepReading(source=SOURCE, query=text, answer=table, ms=ms)
+    return readings
+
+
+def _ready(
+    sql: str, known: Mapping[str, str | float], facts: ServerFacts, encoding: str
+) -> str | Unavailable:
+    """The statement as it will be sent, ready to paste; or why it cannot be."""
+    wrong = check_sql(sql)
+    if wrong is not None:
+        return Unavailable(kind=Absence.BAD_QUERY, reason=f"not asked: {wrong}")
+    missing = variables_of(sql) - set(known)
+    if isinstance(facts.statements, Unavailable) and any(name.startswith("statements_") for name in missing):
+        return facts.statements
+    text = fill(sql, known)
+    if isinstance(text, Unavailable):
+        return text
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        reason = f"not asked: it has characters that the database's encoding ({encoding}) does not have"
+        return Unavailable(kind=Absence.BAD_QUERY, reason=reason)
+    return text
+
+
+def _table(answer: Rows, facts: ServerFacts) -> Table:
+    queries = [index for index, name in enumerate(answer.names) if name == "query"]
+
+    def tidy(row: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
+        cells = list(row)
+        for index in queries:
+            cell = cells[index]
+            if isinstance(cell, str):
+                cells[index] = query_text(cell, facts.track_activity_query_size)
+        return tuple(cells)
+
+    said = (f"only the first {MOST_ROWS} rows",) if answer.cut else ()
+    columns = tuple(column(name) for name in answer.names)
+    return Table(columns=columns, rows=tuple(tidy(row) for row in answer.rows), notes=said)

@@ -1,0 +1,28 @@
+-- oncall: sessions that hold a transaction open and do nothing, and who waits behind them
+WITH RECURSIVE
+\ir clients.sql
+,
+\ir waits.sql
+,
+oldest AS MATERIALIZED (
+  SELECT * FROM clients AS c WHERE c.in_xact ORDER BY c.state_s DESC LIMIT 10
+),
+behind (root, waiter) AS (
+  SELECT e.blocker, e.waiter FROM edge AS e WHERE e.blocker IN (SELECT o.pid FROM oldest AS o)
+  UNION
+  SELECT b.root, e.waiter FROM behind AS b JOIN edge AS e ON e.blocker = b.waiter
+)
+SELECT
+  o.pid,
+  o.app IS TRUE AS app,
+  o.application_name,
+  o.usename,
+  o.client,
+  o.datname,
+  o.state,
+  o.state_s AS idle_s,
+  o.xact_s,
+  (SELECT pg_catalog.count(*) FROM behind AS b WHERE b.root = o.pid) AS blocks,
+  o.query
+FROM oldest AS o
+ORDER BY o.state_s DESC

@@ -1,0 +1,29 @@
+-- oncall: what the app's sessions do
+WITH
+\ir clients.sql
+SELECT
+  pg_catalog.count(*) FILTER (WHERE c.app) AS total,
+  pg_catalog.count(*) FILTER (WHERE c.app AND c.active) AS active,
+  pg_catalog.count(*) FILTER (WHERE c.app AND c.idle) AS idle,
+  pg_catalog.count(*) FILTER (WHERE c.app AND c.in_xact) AS in_xact,
+  pg_catalog.count(*) FILTER (WHERE c.app AND c.lock_waiting) AS lock_waiting,
+  pg_catalog.count(*) FILTER (WHERE c.app AND c.active AND NOT c.lock_waiting) AS running,
+  pg_catalog.count(*) FILTER (WHERE c.app AND c.active AND NOT c.lock_waiting AND c.query_s > 1) AS running_over_1s,
+  pg_catalog.count(*) FILTER (WHERE c.app AND c.active AND NOT c.lock_waiting AND c.query_s > 5) AS running_over_5s,
+  pg_catalog.percentile_cont(0.5) WITHIN GROUP (ORDER BY c.query_s)
+    FILTER (WHERE c.app AND c.active AND NOT c.lock_waiting) AS running_median_s,
+  pg_catalog.max(c.query_s) FILTER (WHERE c.app AND c.active AND NOT c.lock_waiting) AS running_longest_s,
+  pg_catalog.count(*) FILTER (WHERE c.app AND c.in_xact AND c.state_s > 10) AS in_xact_over_10s,
+  pg_catalog.count(*) FILTER (WHERE c.app AND c.in_xact AND c.state_s > 60) AS in_xact_over_60s,
+  pg_catalog.max(c.state_s) FILTER (WHERE c.app AND c.in_xact) AS in_xact_longest_s,
+  pg_catalog.count(*) FILTER (WHERE c.app AND c.idle AND c.state_s > 10) AS idle_over_10s,
+  pg_catalog.count(*) FILTER (WHERE c.app AND c.idle AND c.state_s > 60) AS idle_over_60s,
+  pg_catalog.percentile_cont(0.5) WITHIN GROUP (ORDER BY c.state_s) FILTER (WHERE c.app AND c.idle) AS idle_median_s,
+  -- From the start of the query: the wait itself may be shorter
+  pg_catalog.max(c.query_s) FILTER (WHERE c.app AND c.lock_waiting) AS lock_wait_longest_s,
+  pg_catalog.count(*) FILTER (WHERE c.app AND c.active AND c.wait_event_type = 'IO') AS io_waiting,
+  pg_catalog.count(*) FILTER (WHERE c.app AND c.hidden) AS hidden,
+  pg_catalog.count(*) FILTER (WHERE c.app IS NOT TRUE AND c.active AND c.application_name <> 'oncall') AS others_active,
+  pg_catalog.min(c.backend_s) FILTER (WHERE c.app) AS newest_backend_s,
+  pg_catalog.max(c.backend_s) FILTER (WHERE c.app) AS oldest_backend_s
+FROM clients AS c

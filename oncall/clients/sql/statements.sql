@@ -1,0 +1,17 @@
+-- oncall: the slowest statements of this database since its statistics were reset, by mean time
+WITH own AS (
+  SELECT s.query, s.calls, s.rows, s.:"statements_mean" AS mean_ms, s.:"statements_total" AS total_ms
+  FROM :"statements_schema".pg_stat_statements AS s
+  JOIN pg_catalog.pg_database AS d ON d.oid = s.dbid
+  WHERE d.datname = pg_catalog.current_database()
+)
+SELECT
+  o.calls,
+  o.mean_ms,
+  o.total_ms / nullif((SELECT pg_catalog.sum(a.total_ms) FROM own AS a), 0) AS total_ratio,
+  o.rows::double precision / o.calls AS rows_per_call,
+  o.query
+FROM own AS o
+WHERE o.calls >= 5 AND pg_catalog.strpos(o.query, '-- oncall:') <> 1
+ORDER BY o.mean_ms DESC
+LIMIT 10
