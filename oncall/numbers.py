@@ -67,6 +67,8 @@ def duration(seconds: float) -> str:
     if hours < 48:
         return _two(hours, "h", minutes, "min")
     days, hours = divmod(round(seconds / 3600), 24)
+    if days >= 1000:
+        return f"{count(days)} d"
     return _two(days, "d", hours, "h")
 
 

@@ -33,6 +33,8 @@ def diagnosis(d: Diagnosis, *, width: int, steps: bool = True, ascii_only: bool 
     blocks += step_blocks(d, width) if steps else []
     blocks += [_unseen(d, width), _notes(d, width), _footer(d, width)]
     lines = list(_joined(block for block in blocks if block))
+    for shown in lines:
+        shown.rstrip()
     return Group(*(map(plain_ascii, lines) if ascii_only else lines))
 
 

@@ -49,7 +49,8 @@ def inline(text: str) -> str:
     text = text.strip()
     if _PLAIN.fullmatch(text) and not _MARKUP.search(text):
         return text
-    return f"`{_defused(text).replace('`', "'")}`"
+    shown = _defused(text).replace("`", "'")
+    return f"`{shown}`"
 
 
 def code_block(lines: Sequence[str]) -> str:
@@ -72,7 +73,7 @@ def _head(d: Diagnosis) -> str:
 
 def _bold(text: str) -> str:
     """Between the stars stands what cannot close them."""
-    return re.sub(r"[^\w\s.,:;()/%+='-]", "", text).replace("_", " ").strip() or "no headline"
+    return re.sub(r"[^\w\s,;()%+='-]", "", text).replace("_", " ").strip() or "no headline"
 
 
 def _next(d: Diagnosis) -> str:

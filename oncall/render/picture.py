@@ -6,7 +6,7 @@ from rich.console import Console, RenderableType
 
 # rich's own frame without its @font-face rules: those load fonts from another site when the picture is shown.
 _SVG = """\
-<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+<svg class="rich-terminal" viewBox="0 0 {width} {height}" xml:space="preserve" xmlns="http://www.w3.org/2000/svg">
     <style>
     .{unique_id}-matrix {{
         font-family: "Fira Code", "DejaVu Sans Mono", Menlo, Consolas, monospace;

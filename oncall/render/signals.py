@@ -28,7 +28,9 @@ def signals(d: Diagnosis, width: int) -> list[Text]:
     if not ranked:
         return []
     rows = [_row(signal, d) for signal in read]
-    widths = _widths(rows, [signal.title for signal in ranked], width, any(s.history for s in read))
+    widths = _widths(
+        rows, [signal.title for signal in ranked], width, max((len(s.history) for s in read), default=0)
+    )
     if widths is None:
         return [line(("Signals", HEADING)), *_stacked(read, unread, d, width), *_old(read, width)]
     table = _table(read, rows, widths) if read else [line(("Signals", HEADING))]
@@ -41,7 +43,7 @@ def _row(signal: SignalReport, d: Diagnosis) -> list[str]:
     return [signal.title, shown_value(signal), *numbers, "", state(signal), began]
 
 
-def _widths(rows: list[list[str]], titles: list[str], width: int, history: bool) -> list[int] | None:
+def _widths(rows: list[list[str]], titles: list[str], width: int, points: int) -> list[int] | None:
     """Widths of the columns: bars shrink, then titles wrap, then bars go; None where that is too wide."""
     natural = [max([cells(head), *(cells(row[index]) for row in rows)]) for index, head in enumerate(_HEADS)]
     if not any(row[-1] for row in rows):
@@ -49,10 +51,10 @@ def _widths(rows: list[list[str]], titles: list[str], width: int, history: bool)
     longest = max(cells(_HEADS[0]), *map(cells, titles))
     for title, bars in ((_TITLE, _FEW_BARS), (_NARROW_TITLE, _FEW_BARS), (_TITLE, 0), (_NARROW_TITLE, 0)):
         natural[0] = min(title, longest)
-        natural[_TREND] = bars if history else 0
+        natural[_TREND] = min(bars, points)
         spare = width - taken(natural)
         if spare >= 0:
-            natural[_TREND] += min(_BARS - _FEW_BARS, spare) if natural[_TREND] else 0
+            natural[_TREND] = min(_BARS, points, natural[_TREND] + spare) if bars else 0
             return natural
     return None
 
