@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 
 from oncall.clients.scrape import Scrape
@@ -220,6 +220,9 @@ def _another_process(first: Scrape, second: Scrape) -> bool:
     return before is not None and after is not None and before != after and after < first.at - _CLOCK_SLACK_S
 
 
+Found = dict[frozenset[tuple[str, str]], tuple[Mapping[str, str], float]]
+
+
 class _Pages:
     """Two scrapes, and how much each counter grew in between."""
 
@@ -229,10 +232,10 @@ class _Pages:
 
     def grown(self, selector: Selector) -> list[tuple[Mapping[str, str], float]]:
         """Labels and growth of each series of the second page. After a reset the whole new value counts."""
-        old = {_key(labels): value for labels, value in _matching(self._first, selector)}
+        old = _matching(self._first, selector)
         return [
-            (labels, _growth(old.get(_key(labels), 0.0), value))
-            for labels, value in _matching(self._second, selector)
+            (labels, _growth(old[key][1] if key in old else 0.0, value))
+            for key, (labels, value) in _matching(self._second, selector).items()
         ]
 
     def growth(self, text: str | Selector) -> float | None:
@@ -241,17 +244,17 @@ class _Pages:
         return sum(value for _, value in series) if series else None
 
 
-def _key(labels: Mapping[str, str]) -> frozenset[tuple[str, str]]:
-    return frozenset(labels.items())
-
-
 def _growth(before: float, after: float) -> float:
     return after if after < before else after - before
 
 
-def _matching(page: Scrape, selector: Selector) -> Iterable[tuple[Mapping[str, str], float]]:
-    found = page.samples.get(selector.metric, ())
-    return [(labels, value) for labels, value in found if all(m.matches(labels) for m in selector.matchers)]
+def _matching(page: Scrape, selector: Selector) -> Found:
+    """The selected series by their labels. Of one that the page has twice the first counts, as in Prometheus."""
+    found: Found = {}
+    for labels, value in page.samples.get(selector.metric, ()):
+        if all(m.matches(labels) for m in selector.matchers):
+            found.setdefault(frozenset(labels.items()), (labels, value))
+    return found
 
 
 def _absent(selector: Selector | str) -> Unavailable:
@@ -267,7 +270,7 @@ def _divide(above: float, below: float) -> float:
 
 def _read_gauge(spec: SignalSpec, page: Scrape) -> float | Unavailable:
     selector = parse_selector(spec.gauge or "")
-    values = [value for _, value in _matching(page, selector)]
+    values = [value for _, value in _matching(page, selector).values()]
     if not values:
         return _absent(selector)
     across = spec.across or "sum"

@@ -1,0 +1,54 @@
+"""A real Prometheus for a test, over made-up samples or over targets that it scrapes."""
+
+import asyncio
+import re
+import subprocess
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from oncall.clients.prometheus import Prometheus, Sample, Vector
+from oncall.lab.servers import Server, find_prometheus, start_prometheus, stop
+from oncall.model import PrometheusAt
+
+
+def backfill(folder: Path, lines: Sequence[str]) -> None:
+    """Puts OpenMetrics lines (each with its time) where a Prometheus of this folder will find them."""
+    page, into = folder / "samples.txt", folder / "prometheus"
+    page.write_text("\n".join([*lines, "# EOF", ""]))
+    promtool = find_prometheus().with_name("promtool")
+    command = [str(promtool), "tsdb", "create-blocks-from", "openmetrics", str(page), str(into)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, targets: Mapping[str, Sequence[str]] | None = None
+) -> AsyncIterator[tuple[Prometheus, Server]]:
+    server = await asyncio.to_thread(start_prometheus, folder, targets or {})
+    try:
+        async with Prometheus(PrometheusAt(url=server.url)) as client:
+            yield client, server
+    finally:
+        await asyncio.to_thread(stop, server)
+
+
+async def ask(client: Prometheus, promql: str, at: float | None = None) -> tuple[Sample, ...]:
+    """The samples of an instant query that must succeed."""
+    got = await client.query(promql, at, 30)
+    assert isinstance(got, Vector), (promql, got)
+    return got.samples
+
+
+async def until(client: Prometheus, promql: str) -> None:
+    """Waits until a query has an answer that is not empty."""
+    while not await ask(client, promql):  # noqa: ASYNC110 - no event: another process decides
+        await asyncio.sleep(0.05)
+
+
+def major_version() -> int:
+    said = subprocess.run([find_prometheus(), "--version"], capture_output=True, text=True, check=True)
+    found = re.search(r"version (\d+)", said.stdout + said.stderr)
+    assert found is not None
+    return int(found[1])
