@@ -1,9 +1,10 @@
 """Faults that are made the way they really happen, and their undoing."""
 
+import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,13 @@ def break_(folder: Path, cause: str, variant: str | None, intensity: float, seed
         fault = Fault(cause=cause, variant=name, intensity=intensity, seed=chosen, since=time.time())
         # Written down before it is made: whatever comes in between, heal undoes it.
         _save_faults(folder, (*record.faults, fault))
-        kind.make(folder, fault)
+        try:
+            kind.make(folder, fault)
+        except BaseException:
+            with contextlib.suppress(LabError):
+                kind.undo(folder)
+                _save_faults(folder, record.faults)
+            raise
     return fault
 
 
@@ -59,8 +66,8 @@ def heal(folder: Path, cause: str | None) -> tuple[str, ...]:
     if not folder.exists():
         raise LabError("the lab is not up", hint="oncall lab up")
     with place.alone(folder):
-        record = place.running(folder)
-        gone = tuple(f.cause for f in record.faults if cause in (None, f.cause))
+        broken = {fault.cause for fault in place.running(folder).faults}
+        gone = tuple(name for name in KINDS if cause in (None, name) and name in broken)
         for name in gone:
             KINDS[name].undo(folder)
             left = tuple(f for f in place.running(folder).faults if f.cause != name)
@@ -89,10 +96,21 @@ def _save_faults(folder: Path, faults: tuple[Fault, ...], healed: float | None =
     place.write(folder / place.RECORD, msgspec.structs.replace(record, faults=faults, healed=when))
 
 
-def _admin(folder: Path) -> "psycopg.Connection[tuple[object, ...]]":
+@contextlib.contextmanager
+def _admin(folder: Path) -> "Iterator[psycopg.Connection[tuple[object, ...]]]":
+    """A superuser's session in the lab's database. Raises LabError, also where another fault is in the way."""
     import psycopg
 
-    return psycopg.connect(place.running(folder).roles["admin"], autocommit=True)
+    dsn = place.running(folder).roles["admin"]
+    try:
+        with psycopg.connect(dsn, autocommit=True, options="-c lock_timeout=10s") as session:
+            yield session
+    except psycopg.errors.LockNotAvailable:
+        raise LabError(
+            "a lock on the table is in the way", hint="oncall lab heal pool.lock_contention, then again"
+        ) from None
+    except psycopg.Error as error:
+        raise LabError(f"the lab's Postgres: {error}", hint="oncall lab status") from None
 
 
 def _turn_service(folder: Path, **knobs: object) -> None:
@@ -261,15 +279,6 @@ def _no_slots(folder: Path) -> None:
 
 
 KINDS: dict[str, Kind] = {
-    "pool.slow_queries": Kind(
-        _slow,
-        _not_slow,
-        {
-            "dropped_index": "the index that /api/search needs is dropped",
-            "heavy_export": "a release whose /api/export reads the whole table",
-        },
-        "how often the slow endpoint is asked",
-    ),
     "pool.lock_contention": Kind(
         _lock,
         lambda folder: _let_go(folder, "lock", "deploy"),
@@ -280,6 +289,15 @@ KINDS: dict[str, Kind] = {
             "prepared_transaction": "a two-phase commit whose second phase never came",
         },
         "which share of the bots a row lock covers (at most all)",
+    ),
+    "pool.slow_queries": Kind(
+        _slow,
+        _not_slow,
+        {
+            "dropped_index": "the index that /api/search needs is dropped",
+            "heavy_export": "a release whose /api/export reads the whole table",
+        },
+        "how often the slow endpoint is asked",
     ),
     "pool.connection_leak": Kind(
         _leak,
@@ -306,4 +324,4 @@ KINDS: dict[str, Kind] = {
         "below 1 the tool leaves some of four connections",
     ),
 }
-"""What can be broken, by cause id."""
+"""What can be broken, by cause id; in the order of healing: a lock would be in the way of the others."""
