@@ -248,6 +248,52 @@ class SignalReading(Frozen, frozen=True):
     instances: int | None = None
 
 
+# --- reaching the backends -----------------------------------------------------------------
+
+
+class Right(Frozen, frozen=True):
+    """A right that is missing: for what, and the exact statement that gives it. `acting`: a look does without."""
+
+    what: str
+    grant: str
+    acting: bool = False
+
+
+class Met(Frozen, frozen=True):
+    """A backend that answered: what it is, how long it took, what this login may not do there."""
+
+    ms: float
+    where: str | None = None
+    version: str | None = None
+    missing: tuple[Right, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Reach(Frozen, frozen=True):
+    """Whether one backend of the service file can be reached and used, and if not, why."""
+
+    backend: str
+    state: Literal["ok", "rights", "down", "unknown", "not_configured"]
+    where: str | None = None
+    version: str | None = None
+    ms: float | None = None
+    reason: str | None = None
+    hint: str | None = None
+    missing: tuple[Right, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class ConfigCheck(Frozen, frozen=True, tag_field="schema", tag="oncall/config-check/1"):
+    """Every backend of a service, asked at once."""
+
+    service: str
+    environment: str
+    path: str | None
+    severity: Severity
+    duration_ms: int
+    backends: tuple[Reach, ...]
+
+
 # --- the report: these are the JSON of a diagnosis ---------------------------------------------
 
 

@@ -5,6 +5,8 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from msgspec.structs import replace
+
 from oncall import dsn
 from oncall.model import HttpBackend, PostgresAt, Service
 
@@ -50,6 +52,31 @@ def mask_url(url: str) -> str:
     pairs = [pair.partition("=") for pair in query.split("&")] if question else []
     shown = "&".join(f"{n}={MASK}" if secret_name(n) else f"{n}{e}{v}" for n, e, v in pairs)
     return f"{head}://{login}{where}{question}{shown}"
+
+
+def masked(service: Service) -> Service:
+    """The service fit to be shown: `***` for each secret, in its place."""
+    changes: dict[str, object] = {"headers": _masked_headers(service.headers)}
+    changes["url"] = service.url and mask_url(service.url)
+    for name in ("prometheus", "alertmanager", "ollama"):
+        at: HttpBackend | None = getattr(service, name)
+        changes[name] = at and _masked_http(at)
+    if at_redis := service.redis:
+        changes["redis"] = replace(at_redis, url=mask_url(at_redis.url))
+    if at_postgres := service.postgres:
+        reserve = at_postgres.reserve_dsn and dsn.mask(at_postgres.reserve_dsn)
+        changes["postgres"] = replace(at_postgres, dsn=dsn.mask(at_postgres.dsn), reserve_dsn=reserve)
+    return replace(service, **changes)
+
+
+def _masked_http(at: HttpBackend) -> HttpBackend:
+    basic = at.basic and replace(at.basic, password=MASK)
+    headers = _masked_headers(at.headers)
+    return replace(at, url=mask_url(at.url), headers=headers, basic=basic, bearer=at.bearer and MASK)
+
+
+def _masked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: MASK if secret_name(name) else value for name, value in headers.items()}
 
 
 def _backends(service: Service) -> Iterator[str]:

@@ -1,0 +1,99 @@
+"""systemd, through the system's own systemctl: here, or by the system's own ssh where the service runs."""
+
+import asyncio
+import math
+import shlex
+from collections.abc import Sequence
+from time import perf_counter
+
+from oncall.model import Absence, Frozen, Met, Unavailable
+
+_PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "NRestarts")
+
+
+class Ran(Frozen, frozen=True):
+    """A command that ended; its texts as far as they are UTF-8."""
+
+    code: int
+    out: str
+    err: str
+    ms: float
+
+
+async def meet(unit: str, ssh: str | None, deadline_s: float) -> Met | Unavailable:
+    """Whether the unit is known there. `show` answers 0 for any name: LoadState alone tells."""
+    words = ("systemctl", "show", "--no-pager", f"--property={','.join(_PROPERTIES)}", "--", unit)
+    ran = await run(words, ssh, deadline_s)
+    if isinstance(ran, Unavailable):
+        return ran
+    place = ssh or "this machine"
+    if ran.code != 0:
+        return _no_systemd(ran, place)
+    found = dict(line.split("=", 1) for line in ran.out.splitlines() if "=" in line)
+    load = found.get("LoadState", "")
+    if load not in ("loaded", "stub"):
+        return _not_loaded(unit, load, place)
+    state = f"{found.get('ActiveState', '?')} ({found.get('SubState', '?')})"
+    return Met(ms=ran.ms, notes=() if found.get("ActiveState") == "active" else (f"the unit is {state}",))
+
+
+async def run(words: Sequence[str], ssh: str | None, deadline_s: float) -> Ran | Unavailable:
+    """Runs a command, by ssh where a host is given, without a terminal: nothing can ask for a password."""
+    command = [*_ssh(ssh, deadline_s), shlex.join(words)] if ssh else list(words)
+    begun = perf_counter()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as failed:
+        reason = f"not available here, because {command[0]} cannot be run: {(failed.strerror or '').lower()}"
+        return Unavailable(kind=Absence.NOT_INSTALLED, reason=reason)
+    try:
+        async with asyncio.timeout(deadline_s):
+            out, err = await process.communicate()
+    except TimeoutError:
+        reason = f"{command[0]} did not end within {deadline_s:g} s"
+        return Unavailable(kind=Absence.TIMEOUT, reason=reason)
+    finally:
+        await _end(process)
+    ms = (perf_counter() - begun) * 1000
+    return Ran(code=process.returncode or 0, out=out.decode("utf-8", "replace"), err=_text(err), ms=ms)
+
+
+def _ssh(host: str | None, deadline_s: float) -> list[str]:
+    wait = max(1, math.floor(deadline_s))
+    return ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={wait}", "--", host or ""]
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+
+
+def _text(data: bytes) -> str:
+    return " ".join(data.decode("utf-8", "replace").split())
+
+
+def _no_systemd(ran: Ran, place: str) -> Unavailable:
+    said = ran.err[:200] or f"it ended with code {ran.code}"
+    if ran.code == 255 and place != "this machine":
+        hint = f"try by hand: ssh {place} true (a key is needed: no password is asked for)"
+        return Unavailable(kind=Absence.DOWN, reason=f"no ssh to {place}: {said}", hint=hint)
+    if "systemctl" in said and "not found" in said:
+        return Unavailable(kind=Absence.NOT_INSTALLED, reason=f"{place} has no systemctl")
+    return Unavailable(
+        kind=Absence.NOT_APPLICABLE, reason=f"not available on {place}, because systemctl says: {said}"
+    )
+
+
+def _not_loaded(unit: str, load: str, place: str) -> Unavailable:
+    hint = "see the units there: systemctl list-units --type=service"
+    if load == "masked":
+        return Unavailable(kind=Absence.CONFIG, reason=f"unit {unit} is masked on {place}: it cannot start")
+    return Unavailable(
+        kind=Absence.CONFIG, reason=f"there is no unit {unit} on {place} ({load or 'no answer'})", hint=hint
+    )
