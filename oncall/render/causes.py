@@ -43,7 +43,7 @@ def causes(d: Diagnosis, width: int) -> list[Text]:
     ranked = ranked_causes(d.causes)
     if not ranked:
         return []
-    title = min(_TITLE, max(cells(cause.title) for cause in ranked))
+    title = min(max(_TITLE, width // 3), max(cells(cause.title) for cause in ranked))
     word = max(cells(CONFIDENCE_WORD[cause.confidence]) for cause in ranked)
     lines = [line(("Causes", HEADING))]
     start = 2 + taken([title, word]) + GAP
@@ -98,7 +98,7 @@ def _acting(d: Diagnosis, cause: CauseReport, width: int) -> list[Text]:
         if step != d.summary.next:
             lines += next_lines("Then", step, width, at=2)
     for advice in cause.advice:
-        lines += _aside("Mend", advice, width)
+        lines += _aside("Later", advice, width) if advice != d.summary.look else []
     return lines
 
 

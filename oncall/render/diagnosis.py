@@ -6,7 +6,7 @@ from rich.console import Group
 from rich.text import Text
 
 from oncall.model import Diagnosis, Severity
-from oncall.numbers import day, duration
+from oncall.numbers import day, humane
 from oncall.render.causes import causes
 from oncall.render.grid import FAINT, HEADING, SEVERITY_STYLE, indented, line, marked, plain_ascii
 from oncall.render.header import NARROW, header, left_out
@@ -68,9 +68,9 @@ def _notes(d: Diagnosis, width: int) -> list[Text]:
 def _footer(d: Diagnosis, width: int) -> list[Text]:
     parts = [
         day(d.at),
-        f"window {duration(d.window_s)}",
-        f"usual: the {duration(d.baseline_s)} before",
-        f"asked in {duration(d.duration_ms / 1000)}",
+        f"window {humane(d.window_s, 'seconds')}",
+        f"usual: the {humane(d.baseline_s, 'seconds')} before",
+        f"asked in {humane(d.duration_ms, 'ms')}",
         *left_out(d, width),
     ]
     return [line((text, FAINT)) for text in pack(parts, width)]

@@ -62,8 +62,16 @@ def _builtins(d: Diagnosis) -> dict[str, Any]:
         msgspec.structs.replace(signal, since=_whole(signal.since)) if signal.since else signal
         for signal in d.signals
     )
-    shown: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(d, at=_whole(d.at), signals=signals))
+    whole = msgspec.structs.replace(d, at=_whole(d.at), signals=signals)
+    shown: dict[str, Any] = msgspec.to_builtins(whole, enc_hook=_plain)
     return {key: shown[key] for key in _FIRST} | shown
+
+
+def _plain(value: object) -> float:
+    """Durations and sizes are numbers."""
+    if isinstance(value, float):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} has no JSON")
 
 
 def _whole(at: datetime) -> datetime:

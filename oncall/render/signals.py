@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from oncall.model import Diagnosis, Severity, SignalReport
-from oncall.numbers import duration, humane, since
+from oncall.numbers import humane, since
 from oncall.render.grid import FAINT, GAP, HEADING, SEVERITY_STYLE, Cell, columns, indented, line, taken
 from oncall.render.spark import spark
 from oncall.render.text import cells
@@ -89,7 +89,9 @@ def _reasons(unread: list[SignalReport]) -> Iterator[tuple[SignalReport, str]]:
 
 def _old(read: list[SignalReport], width: int) -> list[Text]:
     """Readings that are not of this minute."""
-    old = [f"{s.title} {duration(s.age_s)}" for s in read if s.age_s is not None and s.age_s >= _OLD_S]
+    old = [
+        f"{s.title} {humane(s.age_s, 'seconds')}" for s in read if s.age_s is not None and s.age_s >= _OLD_S
+    ]
     return indented(f"old readings: {', '.join(old)}", width, style=FAINT) if old else []
 
 

@@ -19,9 +19,10 @@ def spark(values: Sequence[float | None], width: int, *, ascii_only: bool = Fals
     known = [point for point in points if point is not None]
     if not known:
         return ""
-    low, high = _scale(min(known), max(known))
+    top = max(map(abs, known)) or 1.0  # shares of it, so that no difference overflows
+    low, high = _scale(min(known) / top, max(known) / top)
     bars = ASCII_BARS if ascii_only else BARS
-    return "".join(" " if point is None else bars[_level(point, low, high)] for point in points)
+    return "".join(" " if point is None else bars[_level(point / top, low, high)] for point in points)
 
 
 def _scale(least: float, most: float) -> tuple[float, float]:

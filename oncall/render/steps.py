@@ -3,11 +3,13 @@
 from rich.text import Text
 
 from oncall.model import Diagnosis, Scalar, StepReport
-from oncall.numbers import duration, scalar
+from oncall.numbers import humane, scalar
 from oncall.render.grid import FAINT, HEADING, indented, line
+from oncall.render.header import NARROW
 from oncall.render.table import Field, table
 
 MOST_ROWS = 6
+FEW_ROWS = 3
 
 
 def steps(d: Diagnosis, width: int) -> list[list[Text]]:
@@ -35,9 +37,9 @@ def _is_figure(value: Scalar) -> bool:
 
 
 def _block(step: StepReport, width: int) -> list[Text]:
-    took = f"{step.probe}, {duration(step.ms / 1000)}" if step.ms is not None else step.probe
+    took = f"{step.probe}, {humane(step.ms, 'ms')}" if step.ms is not None else step.probe
     head = indented(f"{step.title}  ({took})", width, style=HEADING)
-    rows = step.rows[:MOST_ROWS]
+    rows = step.rows[: MOST_ROWS if width >= NARROW else FEW_ROWS]
     shown = fields(step, rows)
     body = table(shown, width, indent=2) if shown else [line("  ", "only empty values")]
     more = len(step.rows) - len(rows)

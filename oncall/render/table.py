@@ -31,31 +31,46 @@ class Field(NamedTuple):
 
 
 def table(fields: Sequence[Field], width: int, *, indent: int = 0, whole: bool = False) -> list[Text]:
-    """The rows in columns; what does not fit is dropped from the right and named below.
+    """The rows in columns, where they fit.
 
-    With less than half of the columns left, each record becomes a block of its own. With `whole`, long text
-    is wrapped and nothing is dropped; without, it is cut to one line.
+    Where they do not, columns that say the same in every row are said once below, and others are left out from
+    the right and named. A single row, or rows with less than half of the other columns left, become blocks.
+    With `whole`, long text is wrapped and nothing is left out; without, it is cut to one line.
     """
     room = width - indent
-    shown = list(fields) if whole else _fitting(fields, room)
-    if len(shown) * 2 < len(fields) or taken([field.least for field in shown]) > room:
+    alone = len(fields[0].values) == 1
+    shown, same = list(fields), list[Field]()
+    if not whole and not alone and taken([field.natural for field in fields]) > room:
+        same = [field for field in fields if len(set(field.values)) == 1]
+        shown = [field for field in fields if field not in same]
+    kept = shown if whole or alone else _fitting(shown, room)
+    if _needed(kept) > room or len(kept) * 2 < len(shown):
         return _blocks(fields, width, indent=indent, whole=whole)
+    lines = shifted(_rows(kept, room, whole=whole), indent)
+    said = [cut(f"{field.name} {field.values[0]}", 2 * room) for field in same]
+    hidden = [field.name for field in shown if field not in kept]
+    for label, parts in (("in these rows: ", said), ("not shown at this width: ", hidden)):
+        lines += indented(label + ", ".join(parts), width, indent=indent, style=FAINT) if parts else []
+    return lines
+
+
+def _rows(shown: Sequence[Field], room: int, *, whole: bool) -> list[Text]:
     widths = _share(shown, room)
     right = {index for index, field in enumerate(shown) if field.figures}
     lines = columns([Cell(field.name, FAINT) for field in shown], widths, right=right)
     for row in zip(*(field.values for field in shown), strict=True):
         texts = row if whole else [cut(text, wide) for text, wide in zip(row, widths, strict=True)]
         lines += columns([Cell(text) for text in texts], widths, right=right)
-    lines = shifted(lines, indent)
-    hidden = [field.name for field in fields if field not in shown]
-    if hidden:
-        lines += indented(f"not shown at this width: {', '.join(hidden)}", width, indent=indent, style=FAINT)
     return lines
+
+
+def _needed(fields: Sequence[Field]) -> int:
+    return taken([field.least for field in fields])
 
 
 def _fitting(fields: Sequence[Field], room: int) -> list[Field]:
     shown = list(fields)
-    while len(shown) > 1 and taken([field.least for field in shown]) > room:
+    while len(shown) > 1 and _needed(shown) > room:
         short = [field for field in shown[1:] if field.least == field.natural]
         shown.remove(short[-1] if short else shown[-1])
     return shown

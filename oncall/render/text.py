@@ -3,6 +3,7 @@
 `rich` is imported only to measure text that is not ASCII: JSON and markdown need none of it.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
@@ -23,6 +24,9 @@ _TO_ASCII = str.maketrans({
     "–": "-", "—": "-", "−": "-", "·": "-", "×": "x", "…": "...", "→": "->", "≥": ">=", "≤": "<=",
     "±": "+-", "µ": "u", "‘": "'", "’": "'", "“": '"', "”": '"', "✓": "ok", "✗": "failed",
 })  # fmt: skip
+# A number and its unit are one word. Safe text holds no such blank of its own.
+_TIED = "\u00a0"
+_AMOUNT = re.compile(r"(?<=\d) (?=(?:ms|s|min|h|d|[kMGTP]?B|[kMG])\b)")
 _BREAK_AFTER = frozenset("/_.,-=&?:;|")
 
 
@@ -68,12 +72,15 @@ def pad(text: str, width: int, *, right: bool = False) -> str:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Lines of at most `width` cells, broken between words; longer words after punctuation, else anywhere."""
+    """Lines of at most `width` cells, broken between words; longer words after punctuation, else anywhere.
+
+    A number stays with its unit.
+    """
     if cells(text) <= width:
         return [text]
     lines: list[str] = []
     line = ""
-    for word in text.split(" "):
+    for word in _AMOUNT.sub(_TIED, text).split(" "):
         if not word:
             continue
         if line and cells(line) + 1 + cells(word) <= width:
@@ -83,7 +90,8 @@ def wrap(text: str, width: int) -> list[str]:
             lines.append(line)
         *full, line = _fold(word, max(2, width))
         lines.extend(full)
-    return [*lines, line] if line or not lines else lines
+    lines = [*lines, line] if line or not lines else lines
+    return [line.replace(_TIED, " ") for line in lines]
 
 
 def pack(parts: list[str], width: int, *, between: str = " · ") -> list[str]:

@@ -22,6 +22,7 @@ _SUREST_FIRST = (
     Confidence.UNKNOWN,
     Confidence.RULED_OUT,
 )
+_MOST_MISSING = 3
 _WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 
 
@@ -82,7 +83,9 @@ def best_against(cause: CauseReport) -> str:
 def missing(cause: CauseReport) -> str:
     """What would have to be readable to tell."""
     unread = [evidence.text for evidence in cause.evidence if mark(evidence) == UNREAD]
-    parts = cause.missing or tuple(unread)
+    parts = list(cause.missing or unread)
+    if len(parts) > _MOST_MISSING:
+        parts[_MOST_MISSING - 1 :] = [f"and {len(parts) - _MOST_MISSING + 1} more"]
     return f"missing: {'; '.join(parts)}" if parts else "nothing could be read that tells"
 
 

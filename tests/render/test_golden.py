@@ -47,7 +47,7 @@ def test_markdown(name: str, golden: SnapshotAssertion) -> None:
     assert diagnosis_markdown(SAMPLES[name]()) == golden
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", ["leak", "blind"])
 def test_json(name: str, golden: SnapshotAssertion) -> None:
     encoded = diagnosis_json(SAMPLES[name]())
     document: dict[str, Any] = json.loads(encoded)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from oncall.model import Diagnosis, Severity
 from oncall.render.json_out import diagnoses_json, diagnosis_json, error_json
+from oncall.units import Duration
 from tests.render.reports import changed, reports
 from tests.render.samples import healthy, leak, two_causes
 
@@ -79,6 +80,11 @@ def test_times_are_whole_seconds_of_utc(at: datetime) -> None:
     signals = (msgspec.structs.replace(leak().signals[1], since=at),)
     document = strictly(diagnosis_json(msgspec.structs.replace(leak(), at=at, signals=signals)))
     assert document["at"] == document["signals"][0]["since"] == "2026-01-01T03:12:00Z"
+
+
+def test_durations_are_numbers() -> None:
+    given_in_words = msgspec.structs.replace(leak(), window_s=Duration(300), baseline_s=Duration(3600))
+    assert strictly(diagnosis_json(given_in_words))["window_s"] == 300
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])

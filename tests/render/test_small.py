@@ -78,11 +78,34 @@ def test_any_table_fits_its_width(fields: list[Field], width: int, whole: bool, 
 
 
 def test_columns_that_do_not_fit_are_named() -> None:
-    fields = [Field(name, ("twelve chars",)) for name in ("one", "two", "three", "four")]
+    fields = [Field(name, ("twelve chars", "another one!")) for name in ("one", "two", "three", "four")]
     shown = "\n".join(line.plain for line in table(fields, 44))
     assert "not shown at this width: four" in shown
     blocks = table(fields, 24)
     assert blocks[0].plain == "- one twelve chars"
+
+
+def test_what_every_row_says_is_said_once_where_there_is_no_room() -> None:
+    fields = [
+        Field("pid", ("1", "2"), figures=True),
+        Field("application", ("bot-controller", "bot-controller")),
+        Field("query", ("SELECT 1 FROM exports", "SELECT 2 FROM exports")),
+    ]
+    assert [line.plain for line in table(fields, 40)] == [
+        "pid  query",
+        "  1  SELECT 1 FROM exports",
+        "  2  SELECT 2 FROM exports",
+        "in these rows: application",
+        "bot-controller",
+    ]
+    assert "application" in table(fields, 60)[0].plain
+
+
+def test_a_single_row_that_does_not_fit_becomes_a_block() -> None:
+    fields = [Field(f"column_{n}", (str(n),), figures=True) for n in range(8)]
+    lines = [line.plain for line in table(fields, 40)]
+    assert lines[0] == "- column_0 0 · column_1 1 · column_2 2"
+    assert " ".join(lines).count("column_") == 8
 
 
 # --- the progress line ------------------------------------------------------------------------

@@ -83,6 +83,11 @@ def test_words_that_fit_stay_whole(words: list[str], width: int) -> None:
     assert " ".join(wrap(" ".join(words), width)).split() == words
 
 
+def test_a_number_stays_with_its_unit() -> None:
+    assert wrap("the longest took 16 s", 20) == ["the longest took", "16 s"]
+    assert wrap("since 3 min 32 s ago", 14) == ["since 3 min", "32 s ago"]
+
+
 def test_long_words_break_after_punctuation() -> None:
     assert wrap("pg_catalog.pg_stat_activity", 16) == ["pg_catalog.pg_", "stat_activity"]
 
