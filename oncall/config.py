@@ -51,6 +51,11 @@ class Config:
         doc = self.documents.get(service)
         return doc.where(("services", service, *keys)) if doc else str(self.path or "no file")
 
+    def file_of(self, service: str) -> Path | None:
+        """The file that a service stands in: the lab's is another than the user's."""
+        doc = self.documents.get(service)
+        return doc.path if doc else self.path
+
 
 # --- places --------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from getpass import getuser
 from pathlib import Path
 from shlex import quote
@@ -38,11 +38,15 @@ _SSH_FAILED = 255
 _UNTOLD = frozenset({Absence.BAD_ANSWER, Absence.BAD_QUERY})
 
 
-async def check(name: str, service: Service, path: Path | None, deadline_s: float) -> ConfigCheck:
-    """Asks every backend at once; each answers, or says why not, within `deadline_s` seconds."""
+async def check(
+    name: str, service: Service, path: Path | None, deadline_s: float, states: MutableMapping[str, str]
+) -> ConfigCheck:
+    """Asks every backend at once; each answers, or says why not, within `deadline_s` seconds.
+
+    `states` is told who is asked, has answered or failed, for whoever watches."""
     begun = perf_counter()
     secrets = secrets_of(service)
-    backends = await asyncio.gather(*(_reach(*meeting, deadline_s) for meeting in _meetings(service)))
+    backends = await asyncio.gather(*(_reach(*meeting, deadline_s, states) for meeting in _meetings(service)))
     return ConfigCheck(
         service=name,
         environment=service.environment,
@@ -105,13 +109,17 @@ def _unit(service: Service) -> str | None:
     return f"{service.unit} on {service.ssh}" if service.unit and service.ssh else service.unit
 
 
-async def _reach(name: str, where: str | None, meeting: Meeting | None, deadline_s: float) -> Reach:
+async def _reach(
+    name: str, where: str | None, meeting: Meeting | None, deadline_s: float, states: MutableMapping[str, str]
+) -> Reach:
     if meeting is None:
         return Reach(backend=name, state="not_configured")
+    states[name] = "asked"
     try:
         answer = await meeting(deadline_s)
     except ConfigError as wrong:
         answer = Unavailable(kind=Absence.CONFIG, reason=str(wrong), hint=wrong.hint)
+    states[name] = "failed" if isinstance(answer, Unavailable) else "answered"
     if isinstance(answer, Unavailable):
         state: State = "down" if answer.kind in _DOWN else "unknown"
         return Reach(backend=name, state=state, where=where, reason=answer.reason, hint=answer.hint)

@@ -1,0 +1,50 @@
+"""The service file that `oncall config init` writes."""
+
+TEMPLATE = """\
+# What oncall looks after, and where its backends are. Every backend is optional: what is not here is reported
+# as "not configured", never as healthy. Check it with: oncall config check
+#
+# ${NAME} in any value is taken from the environment (write $${ for a literal ${ ). Secrets belong there,
+# or for Postgres into a file that libpq reads (~/.pgpass, PGSERVICE).
+
+default: my-service                  # used when -s/--service is not given
+
+services:
+  my-service:
+    environment: production          # free text; shown in every header
+
+    # Its own address: /metrics, /health, /health/db and /health/cache are below it.
+    url: http://localhost:8000
+
+    # Anything that speaks the Prometheus HTTP API: Prometheus, Thanos, Mimir, VictoriaMetrics.
+    # prometheus:
+    #   url: http://localhost:9090
+    #   selector: {job: my-service}  # labels that all of its series have
+    #   headers: {X-Scope-OrgID: my-team}
+    #   bearer: "${PROMETHEUS_TOKEN}"          # or basic: {username: me, password: "${PROMETHEUS_PASSWORD}"}
+    #   tls: {ca: /etc/ssl/my-ca.pem}          # and cert, key; verify: false trusts anybody
+    # alertmanager: {url: http://localhost:9093}
+
+    # A role that only looks: CREATE ROLE oncall LOGIN; GRANT pg_monitor TO oncall;
+    # postgres:
+    #   dsn: postgresql://oncall@localhost/my_database
+    #   application_name: my-service           # which sessions are the service's
+    #   reserve_dsn: postgresql://oncall_reserve@localhost/my_database   # for when no slot is left
+
+    # redis: {url: "redis://:${REDIS_PASSWORD}@localhost:6379/0"}
+    # ollama: {url: http://localhost:11434}
+
+    # Where it runs: the systemd unit, or a log file and a command in place of it.
+    # unit: my-service
+    # logs: {file: /var/log/my-service.log}
+    # restart: {command: [kubectl, rollout, restart, deployment/my-service]}
+    # ssh: ops@app-1                           # systemctl and journalctl run there
+
+    # limits: {memory: 2GB, pool: 20}
+    # windows: {rate: 5m, baseline: 1h}        # rate window, and the quiet time to compare with
+    # thresholds:                              # in place of what the runbooks ship
+    #   error_ratio: {warning: 0.02, critical: 0.10}
+    # signals:                                 # where your metrics have other names
+    #   pool_active: {gauge: hikaricp_connections_active}
+    # runbooks: runbooks                       # a folder of your own, below this file's
+"""
