@@ -1,9 +1,6 @@
 """`oncall config`: write a service file, check that every backend can be reached, show what is in force."""
 
-import asyncio
 import os
-import secrets
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,7 +51,9 @@ def init(
 
 def _write(file: Path, text: str, *, force: bool) -> None:
     """Writes a whole file, for its owner alone, or none. Raises UsageFault where one is there already."""
-    fresh = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    from secrets import token_hex
+
+    fresh = file.with_name(f".{file.name}.{token_hex(4)}")
     try:
         _make_folder(file.absolute().parent)
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -94,6 +93,8 @@ def check(
     Exit code: 0 all is well, 1 a right is missing, 2 something is down, 3 something could not be told,
     78 the file is wrong.
     """
+    import asyncio
+
     options = common.settle(ctx, service, config, output)
     deadline_s = _seconds(timeout)
     file = options.load()
@@ -115,6 +116,9 @@ def _seconds(text: str) -> float:
 
 
 async def _check(name: str, service: "Service", path: Path | None, deadline_s: float) -> "ConfigCheck":
+    import asyncio
+    import time
+
     from oncall.diagnosis.reach import check as reach
 
     states: dict[str, str] = {}

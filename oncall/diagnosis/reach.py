@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from getpass import getuser
+from importlib import import_module
 from pathlib import Path
 from shlex import quote
 from time import perf_counter
@@ -45,6 +46,7 @@ async def check(
 
     `states` is told who is asked, has answered or failed, for whoever watches."""
     begun = perf_counter()
+    _load_libraries(service)
     secrets = secrets_of(service)
     backends = await asyncio.gather(*(_reach(*meeting, deadline_s, states) for meeting in _meetings(service)))
     return ConfigCheck(
@@ -65,6 +67,18 @@ def worst(backends: Iterable[Reach]) -> Severity:
     if "unknown" in states or not states:
         return Severity.UNKNOWN
     return Severity.WARNING if "rights" in states else Severity.OK
+
+
+def _load_libraries(service: Service) -> None:
+    """Loads what will be needed at the start: in the middle it would be taken for a slow server."""
+    web = (service.url, service.prometheus, service.alertmanager, service.ollama)
+    needed = {
+        "httpx": any(web),
+        "psycopg": service.postgres is not None,
+        "redis.asyncio": service.redis is not None,
+    }
+    for name in (name for name, wanted in needed.items() if wanted):
+        import_module(name)
 
 
 # --- who is asked, and how -----------------------------------------------------------------
