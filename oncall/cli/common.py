@@ -87,29 +87,29 @@ def settle(ctx: typer.Context, service: str | None, config: Path | None, output:
     )
 
 
-def terminal_width(stream_is_terminal: bool) -> int:
-    """Columns to print in: the terminal's; COLUMNS or 120 where there is none."""
-    if stream_is_terminal:
-        return max(20, os.get_terminal_size(1).columns)
-    columns = os.environ.get("COLUMNS", "")
-    return max(20, int(columns)) if columns.isdigit() else 120
+def out() -> "tuple[Console, bool]":
+    """The console for answers on stdout, and whether it takes ASCII only.
 
-
-def out() -> "Console":
-    """The console for answers: stdout, no colour and no control codes unless it is a terminal."""
+    No colour and no control codes unless it is a terminal that wants them; 120 columns (or COLUMNS) where there
+    is no terminal."""
     from rich.console import Console
 
-    tty = sys.stdout.isatty()
-    dumb = os.environ.get("TERM") == "dumb"
-    return Console(
-        width=terminal_width(tty),
-        no_color=bool(os.environ.get("NO_COLOR")) or not tty or dumb,
-        force_terminal=tty and not dumb,
+    from oncall.render.look import look
+
+    seen = look(os.environ, encoding=sys.stdout.encoding or "ascii", terminal=sys.stdout.isatty())
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isdigit() and int(columns) else None
+    if width is None:
+        width = os.get_terminal_size(1).columns if sys.stdout.isatty() else 120
+    console = Console(
+        width=max(20, width),
+        color_system="auto" if seen.color else None,
+        force_terminal=seen.color,
         highlight=False,
         markup=False,
         emoji=False,
-        soft_wrap=False,
     )
+    return console, seen.ascii_only
 
 
 def note(text: str) -> None:
@@ -142,6 +142,6 @@ async def wait_visibly(
     console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
     with Live(console=console, transient=True, auto_refresh=False) as live:
         while not work.done():
-            parts = {**states, "": f"{time.monotonic() - begun:.1f} s"}
-            live.update(waiting(parts, width=console.width), refresh=True)
+            line = waiting(states, time.monotonic() - begun, width=console.width)
+            live.update(line, refresh=True)
             await asyncio.wait([work], timeout=0.1)

@@ -135,7 +135,7 @@ def _print(found: "ConfigCheck", options: Options) -> None:
     elif options.output is Output.MARKDOWN:
         common.emit(render.check_markdown(found))
     else:
-        console = common.out()
+        console, _ = common.out()
         console.print(render.check_page(found, width=console.width))
 
 

@@ -141,6 +141,6 @@ def _print(name: str, found: list["Diagnosis"], options: Options, *, many: bool)
     else:
         from oncall.render.diagnosis import diagnosis
 
-        console = common.out()
+        console, ascii_only = common.out()
         for one in found:
-            console.print(diagnosis(one, width=console.width))
+            console.print(diagnosis(one, width=console.width, ascii_only=ascii_only))

@@ -214,7 +214,9 @@ def _stage(folder: Path, cause: str, variant: str | None, postgres: int | None) 
             common.note("2. Without Prometheus there is no history to compare with; going on.")
         fault = faults.break_(folder, cause, variant, 1.0, None)
         common.note(f"3. Breaking it: {faults.KINDS[cause].variants[fault.variant]}.")
-        pool = watch.await_pool(place.running(folder), lambda p: p.exhausted, "an exhausted pool", 90, tick)
+        pool = watch.await_pool(
+            place.running(folder), lambda p: p.exhausted and p.waiting >= 10, "an exhausted pool", 90, tick
+        )
     common.note(f"   The pool is exhausted: {pool.active:g} of {pool.size:g} held, {pool.waiting:g} waiting.")
 
 
@@ -307,7 +309,7 @@ def _rows(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], options: Optio
         return
     from oncall.render.runbook import listing
 
-    console = common.out()
+    console, _ = common.out()
     console.print(listing(head, rows, console.width))
 
 

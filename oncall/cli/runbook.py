@@ -52,8 +52,9 @@ def list_(
     from oncall.render.runbook import listing
 
     rows = [(b.issue, b.title, str(len(b.spec.steps)), str(len(b.spec.causes)), str(b.path)) for b in found]
-    console = common.out()
-    console.print(listing(("issue", "title", "steps", "causes", "file"), rows, console.width))
+    console, ascii_only = common.out()
+    titles = ("issue", "title", "steps", "causes", "file")
+    console.print(listing(titles, rows, console.width, ascii_only=ascii_only))
 
 
 @app.command()

@@ -66,7 +66,7 @@ def _judge(facts: Facts, item: EvidenceSpec) -> Judged:
     value, baseline = _numbers(facts, item)
     report = EvidenceReport(
         id=item.id,
-        text=_text(facts, item, holds) + (" (but only after the symptom began)" if late else ""),
+        text=_text(facts, item, result) + (" (but only after the symptom began)" if late else ""),
         value=value,
         baseline=baseline,
         holds=holds,
@@ -83,13 +83,17 @@ def _judge(facts: Facts, item: EvidenceSpec) -> Judged:
     )
 
 
-def _text(facts: Facts, item: EvidenceSpec, holds: bool | None) -> str:
-    first = item.otherwise if holds is False and item.otherwise else item.text
-    text, complete = say(facts, first)
-    if complete or not item.otherwise:
-        return text
-    other, whole = say(facts, item.otherwise)
-    return other if whole else text
+def _text(facts: Facts, item: EvidenceSpec, result: Value) -> str:
+    """What was found. Where the text has gaps: the other text, or what could not be read."""
+    texts = (item.otherwise, item.text) if result.truth() is False else (item.text, item.otherwise)
+    said = [say(facts, text) for text in texts if text]
+    whole = next((text for text, complete in said if complete), None)
+    if whole is not None and (result.known or texts[0] == item.text):
+        return whole
+    if result.known:
+        return said[0][0]
+    reasons = ", ".join(sorted(result.missing)) or "nothing to compare with"
+    return f"{item.id.replace('_', ' ')}: could not be told ({reasons})"
 
 
 def _numbers(facts: Facts, item: EvidenceSpec) -> tuple[float | None, float | None]:

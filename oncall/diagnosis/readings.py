@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from oncall.diagnosis.shift import Change, change
+from oncall.diagnosis.shift import Change, change, rose_at
 from oncall.model import Frozen, Service, SignalReading, StepReading, Table, Unavailable, Unseen
 from oncall.runbook.expression import Value
 from oncall.runbook.model import Runbook
@@ -49,17 +49,36 @@ class Readings(Frozen, frozen=True):
     skew_s: float = 0.0
 
 
-def change_of(reading: SignalReading, unit: str | None, readings: Readings) -> Change | None:
-    """A signal against its baseline; None where either side is missing."""
+def floor_of(unit: str | None) -> float:
+    return _FLOORS.get(unit or "", 1.0)
+
+
+def quiet_until(runbook: Runbook, readings: Readings) -> float:
+    """Where the baseline ends (Unix s): at the window, or where a symptom rose already before it.
+
+    A baseline that holds most of the incident would call the incident usual."""
+    ends = [readings.at - readings.window_s]
+    for name in runbook.spec.symptoms:
+        reading = readings.signals.get(name)
+        if reading and (
+            began := rose_at(reading.times, reading.values, floor_of(runbook.signals[name].unit))
+        ):
+            ends.append(began - 1e-3)
+    return min(ends)
+
+
+def change_of(reading: SignalReading, unit: str | None, readings: Readings, until: float) -> Change | None:
+    """A signal against its baseline, which ends at `until` (Unix s); None where either side is missing."""
     if isinstance(reading.now, Unavailable):
         return None
+    kept = (until - (readings.at - readings.window_s - readings.baseline_s)) / readings.baseline_s
     return change(
         reading.times,
         reading.values,
-        boundary=readings.at - readings.window_s,
+        boundary=until,
         now=reading.now,
-        floor=_FLOORS.get(unit or "", 1.0),
-        samples=reading.baseline_samples,
+        floor=floor_of(unit),
+        samples=round(reading.baseline_samples * min(max(kept, 0.0), 1.0)),
     )
 
 
@@ -74,8 +93,9 @@ class Facts:
         self.runbook = runbook
         self.service = service
         self.readings = readings
+        self.quiet_until = quiet_until(runbook, readings)
         self.changes = {
-            name: change_of(reading, runbook.signals[name].unit, readings)
+            name: change_of(reading, runbook.signals[name].unit, readings, self.quiet_until)
             for name, reading in readings.signals.items()
             if name in runbook.signals
         }
@@ -157,8 +177,18 @@ class Facts:
 
     def _change(self, name: str, now: float, attribute: str) -> Value:
         reading, moved = self.readings.signals[name], self.changes.get(name)
+        if attribute == "peak":
+            return self._peak(name, reading)
         if moved is None:
             return Value(None, frozenset({f"{reading.source}: no history of {name}"}))
         if attribute == "ratio":
             return Value(now / moved.usual if moved.usual > 0 else None, weak=moved.weak)
         return Value(getattr(moved, attribute), weak=moved.weak)
+
+    def _peak(self, name: str, reading: SignalReading) -> Value:
+        """The largest value in the window."""
+        begin = self.readings.at - self.readings.window_s
+        seen = [v for t, v in zip(reading.times, reading.values, strict=True) if t >= begin]
+        return (
+            Value(max(seen)) if seen else Value(None, frozenset({f"{reading.source}: no history of {name}"}))
+        )

@@ -86,8 +86,15 @@ def signal_report(name: str, facts: Facts, specs: dict[str, SignalSpec]) -> Sign
         since=datetime.fromtimestamp(since, UTC) if since else None,
         history=_spark(reading.values),
         symptom=name in facts.runbook.spec.symptoms,
-        of=whole if spec.unit != "bytes" else None,
+        of=whole if bounds.share_of and _same_unit(bounds.share_of, spec, facts) else None,
     )
+
+
+def _same_unit(share_of: str, spec: SignalSpec, facts: Facts) -> bool:
+    """Whether a signal is a part of the whole that bounds it: connections of connections, not requests of them."""
+    names = facts.runbook.expression(share_of).names
+    units = {facts.runbook.signals[n].unit for n in names if n in facts.runbook.signals}
+    return units == {spec.unit}
 
 
 def _spark(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -244,7 +251,9 @@ def _of(signal: SignalReport) -> str:
 def _inconclusive(
     facts: Facts, headline: str, causes: tuple[CauseReport, ...], signals: dict[str, SignalReport]
 ) -> Summary:
-    blind = _unseen(facts, signals)
+    blind = [u for u in _unseen(facts, signals) if "not configured" not in u.reason] or _unseen(
+        facts, signals
+    )
     possible = [c.title for c in causes if c.confidence is Confidence.POSSIBLE]
     line = "none stands out"
     if possible:

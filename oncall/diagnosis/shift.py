@@ -76,6 +76,17 @@ def change(
     )
 
 
+def rose_at(times: Sequence[float], values: Sequence[float], floor: float) -> float | None:
+    """When a symptom began, if it did: the split after which the values stay clearly higher; else None."""
+    split = onset(times, values)
+    if split is None:
+        return None
+    before = [v for t, v in zip(times, values, strict=True) if t < split]
+    after = [v for t, v in zip(times, values, strict=True) if t >= split]
+    spread = max(iqr(before), floor, 0.1 * abs(median(before)))
+    return split if median(after) - median(before) >= CLEAR_SHIFT * spread else None
+
+
 def onset(times: Sequence[float], values: Sequence[float]) -> float | None:
     """When the mean changed, by one-split CUSUM: where the squared sum of (x - mean) is largest for its place.
 

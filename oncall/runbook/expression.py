@@ -52,7 +52,7 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
 _NUMERIC: dict[str, Callable[..., float]] = {"min": min, "max": max, "abs": abs, "log": math.log}
 # These take the name of a step or a signal, not its value.
 _OF_NAME = {"count", "absence"}
-FUNCTIONS = frozenset({*_NUMERIC, *_OF_NAME, "first", "known"})
+FUNCTIONS = frozenset({*_NUMERIC, *_OF_NAME, "first", "known", "roughly"})
 
 
 class Expression:
@@ -112,7 +112,7 @@ def _check(node: ast.expr) -> list[str]:
 def _check_call(function: str, args: Sequence[ast.expr]) -> list[str]:
     if function not in FUNCTIONS:
         raise ValueError(f"no function {function!r}; there are {', '.join(sorted(FUNCTIONS))}")
-    if not args or (function in {"abs", "log", "known", *_OF_NAME} and len(args) != 1):
+    if not args or (function in {"abs", "log", "known", "roughly", *_OF_NAME} and len(args) != 1):
         raise ValueError(f"{function}() takes {'one value' if args else 'a value'}")
     if function in _OF_NAME:
         if not isinstance(args[0], ast.Name):
@@ -195,6 +195,9 @@ def _compare(op: ast.cmpop, a: Value, b: Value) -> Value:
 def _call(function: str, values: Sequence[Value]) -> Value:
     if function == "known":
         return Value(values[0].known)
+    if function == "roughly":
+        # Good enough here even over a short history: where it only guards against another reading.
+        return values[0]._replace(weak=False)
     if function == "first":
         return next((v for v in values if v.known), Value(None, _together(values)[0]))
     return _numeric(_NUMERIC[function], values)
