@@ -70,7 +70,8 @@ class Stand:
         assert task is not None
         self._open.add(task)
         self.connections += 1
-        with suppress(ConnectionError, ssl.SSLError):
+        # Cancelled is what __aexit__ does to those that still wait
+        with suppress(ConnectionError, ssl.SSLError, asyncio.CancelledError):
             while (asked := await _request(reader)) is not None:
                 self.asked.append(asked)
                 self.came.release()
