@@ -2,10 +2,11 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
-from oncall.clients.scrape import Scrape
 from oncall.model import Absence, Frozen, SignalSpec, Unavailable
 from oncall.promql import (
     Matcher,
@@ -17,6 +18,10 @@ from oncall.promql import (
     service_matchers,
 )
 from oncall.units import promql_duration
+
+if TYPE_CHECKING:
+    # Not at run time: it would import asyncio and ssl where only a runbook is checked
+    from oncall.clients.scrape import Scrape
 
 FORMS = ("gauge", "rate", "ratio", "quantile", "mean", "promql", "step")
 _CLOCK_SLACK_S = 5.0
@@ -60,9 +65,16 @@ def to_promql(spec: SignalSpec, selector: Mapping[str, str], window_s: float) ->
         raise ValueError("a signal read from a step has no PromQL")
     if form == "promql":
         text = fill(str(spec.promql), selector, window)
-        return PromQL(text=text, metrics=selectors_in(text))
+        return PromQL(text=text, metrics=tuple(_of_one_metric(selectors_in(text))))
     more = service_matchers(selector)
     return _WRITERS[form](spec, lambda text: _with(parse_selector(text), more), window)
+
+
+def _of_one_metric(texts: Sequence[str]) -> Iterator[str]:
+    """Those that can be asked together with others: a broken one, or one of many names, would spoil the question."""
+    for text in texts:
+        with suppress(ValueError):
+            yield str(parse_selector(text))
 
 
 Parse = Callable[[str], Selector]
@@ -185,7 +197,7 @@ def scrape_names(spec: SignalSpec) -> frozenset[str]:
             return frozenset()
 
 
-def from_scrapes(spec: SignalSpec, first: Scrape | None, second: Scrape) -> float | Unavailable:
+def from_scrapes(spec: SignalSpec, first: "Scrape | None", second: "Scrape") -> float | Unavailable:
     """The signal from two scrapes of the service's own page; a gauge needs the second alone.
 
     It agrees with Prometheus over the same two samples, except that a series born between the scrapes counts
@@ -201,7 +213,9 @@ def from_scrapes(spec: SignalSpec, first: Scrape | None, second: Scrape) -> floa
         return Unavailable(kind=Absence.BAD_QUERY, reason=f"regex {error.pattern!r}: {error}")
 
 
-def _read_counters(form: str, spec: SignalSpec, first: Scrape | None, second: Scrape) -> float | Unavailable:
+def _read_counters(
+    form: str, spec: SignalSpec, first: "Scrape | None", second: "Scrape"
+) -> float | Unavailable:
     if first is None or second.monotonic <= first.monotonic:
         return Unavailable(kind=Absence.NO_DATA, reason="a rate needs two scrapes, one after the other")
     if _another_process(first, second):
@@ -214,7 +228,7 @@ def _read_counters(form: str, spec: SignalSpec, first: Scrape | None, second: Sc
     return _READERS[form](spec, pages)
 
 
-def _another_process(first: Scrape, second: Scrape) -> bool:
+def _another_process(first: "Scrape", second: "Scrape") -> bool:
     """Behind a load balancer each scrape may meet another worker: that looks like a reset, and is none."""
     before, after = first.started, second.started
     return before is not None and after is not None and before != after and after < first.at - _CLOCK_SLACK_S
@@ -226,7 +240,7 @@ Found = dict[frozenset[tuple[str, str]], tuple[Mapping[str, str], float]]
 class _Pages:
     """Two scrapes, and how much each counter grew in between."""
 
-    def __init__(self, first: Scrape, second: Scrape) -> None:
+    def __init__(self, first: "Scrape", second: "Scrape") -> None:
         self._first, self._second = first, second
         self.elapsed = second.monotonic - first.monotonic
 
@@ -248,7 +262,7 @@ def _growth(before: float, after: float) -> float:
     return after if after < before else after - before
 
 
-def _matching(page: Scrape, selector: Selector) -> Found:
+def _matching(page: "Scrape", selector: Selector) -> Found:
     """The selected series by their labels. Of one that the page has twice the first counts, as in Prometheus."""
     found: Found = {}
     for labels, value in page.samples.get(selector.metric, ()):
@@ -268,7 +282,7 @@ def _divide(above: float, below: float) -> float:
     return math.nan if not above or math.isnan(above) else math.copysign(math.inf, above)
 
 
-def _read_gauge(spec: SignalSpec, page: Scrape) -> float | Unavailable:
+def _read_gauge(spec: SignalSpec, page: "Scrape") -> float | Unavailable:
     selector = parse_selector(spec.gauge or "")
     values = [value for _, value in _matching(page, selector).values()]
     if not values:

@@ -89,6 +89,11 @@ def test_mistakes_say_what_is_allowed(form: dict[str, Any], says: str) -> None:
         text(signal(**form))
 
 
+def test_only_series_that_can_be_asked_for_together_tell_the_worth_of_an_expression() -> None:
+    spec = signal(promql='max(m{$selector, b = "c"}) + count({__name__=~"a.*"}) + n{x=}')
+    assert to_promql(spec, {"job": "x"}, 60).metrics == ('m{job="x",b="c"}',)
+
+
 @pytest.mark.parametrize("label", ["", "1a", "a-b", 'a="b"', "__name__", "ä"])
 def test_a_label_name_of_the_service_that_is_none(label: str) -> None:
     with pytest.raises(ValueError, match="is not a label name"):
