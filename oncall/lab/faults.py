@@ -103,7 +103,7 @@ def _admin(folder: Path) -> "Iterator[psycopg.Connection[tuple[object, ...]]]":
 
     dsn = place.running(folder).roles["admin"]
     try:
-        with psycopg.connect(dsn, autocommit=True, options="-c lock_timeout=10s") as session:
+        with psycopg.connect(dsn, autocommit=True, options="-c lock_timeout=3s") as session:
             yield session
     except psycopg.errors.LockNotAvailable:
         raise LabError(

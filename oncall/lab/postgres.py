@@ -51,7 +51,7 @@ def start_postgres(
     user = _other_user()
     home, outside = _home(folder, user)
     found = find_binaries(version)
-    binaries = found if user is None or _reachable(found / "postgres", user) else _copied(found, home)
+    binaries = found if user is None or _reachable(found / "postgres", user) else copied(found, home)
     password = secrets.token_urlsafe(12)
     _create(folder, home, binaries, user, password, initdb)
     chosen = {**SETTINGS, **(settings or {})}
@@ -156,7 +156,7 @@ def _temporary(user: tuple[int, int]) -> Path:
     raise LabError("Postgres cannot run as root, and no temporary folder is open to another user")
 
 
-def _copied(binaries: Path, home: Path) -> Path:
+def copied(binaries: Path, home: Path) -> Path:
     """A copy, beside the data, of an installation that the other user cannot reach (a venv under /root)."""
     target = home / "install"
     shutil.copytree(

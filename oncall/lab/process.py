@@ -1,5 +1,6 @@
 """Child processes of a lab: marked so that they can be found again, ended by identity, never by pid alone."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -157,18 +158,17 @@ def _same(pid: int, created: float) -> "psutil.Process | None":
 
 def end(pid: int, created: float, first: signal.Signals = signal.SIGTERM, patience: float = 5) -> None:
     """Ends that very process: `first`, then SIGKILL after `patience` seconds. Gone is fine."""
-    process = _same(pid, created)
-    if process is not None:
-        psutil = load_psutil()
-        for sign in (first, signal.SIGKILL):
-            try:
-                process.send_signal(sign)
-                process.wait(patience)
-                break
-            except psutil.NoSuchProcess:
-                break
-            except psutil.TimeoutExpired:
-                continue
+    psutil = load_psutil()
+    for sign in (first, signal.SIGKILL):
+        process = _same(pid, created)
+        if process is None:
+            break
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(sign)
+        # Not psutil's wait: an orphan stays a zombie until whoever adopted it looks.
+        deadline = time.monotonic() + patience
+        while is_alive(pid, created) and time.monotonic() < deadline:
+            time.sleep(0.01)
     child = _children.pop(pid, None)
     if child is not None:
         child.wait()

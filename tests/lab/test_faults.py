@@ -1,0 +1,94 @@
+"""Each fault brings the trouble that it brings in life, and is mended without a trace."""
+
+import json
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from oncall.lab import faults
+
+from .conftest import Lab, until
+
+USUAL = [(cause, next(iter(kind.variants))) for cause, kind in faults.KINDS.items()]
+OTHERS = [(cause, name) for cause, kind in faults.KINDS.items() for name in list(kind.variants)[1:]]
+# Each on one of the two versions: the usual ways on the older, the others on the newer one.
+ALL = [(15, *fault) for fault in USUAL] + [(18, *fault) for fault in OTHERS] + [(18, *USUAL[-1])]
+
+
+@pytest.mark.parametrize(("version", "cause", "variant"), ALL)
+def test_it_troubles_the_pool_and_heals(
+    labs: Callable[[int], Lab], version: int, cause: str, variant: str
+) -> None:
+    lab = labs(version)
+    until(lambda: lab.pool.quiet, 30)
+    try:
+        assert "Broken" in lab.do("break", cause, "--variant", variant)
+        assert [(f.cause, f.variant) for f in lab.record.faults] == [(cause, variant)]
+        until(lambda: lab.pool.troubled, 40)
+    finally:
+        assert cause in lab.do("heal", cause)
+    until(lambda: lab.pool.quiet, 40)
+    assert lab.record.faults == ()
+    assert {part.name for part in lab.record.parts} & {"lock", "slots"} == set()
+
+
+def test_a_leak_holds_connections_that_do_nothing(labs: Callable[[int], Lab]) -> None:
+    """The pool's view against Postgres's: what makes a leak a leak."""
+    lab = labs(18)
+    lab.do("break", "pool.connection_leak", "--intensity", "1.4")
+    question = (
+        "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE '%exports%'"
+        " AND now() - state_change > interval '3 seconds' AND application_name = 'bot-controller'"
+    )
+    try:
+        with psycopg.connect(lab.record.roles["oncall"], autocommit=True) as connection:
+            until(lambda: (connection.execute(question).fetchone() or (0,))[0] >= 12, 40)
+    finally:
+        lab.do("heal")
+
+
+def test_two_at_once_and_all_healed(labs: Callable[[int], Lab]) -> None:
+    lab = labs(18)
+    lab.do("break", "pool.too_small", "--intensity", "0.5")
+    lab.do("break", "pool.lock_contention", "--seed", "5")
+    state = json.loads(lab.do("status", "--output", "json"))
+    assert {fault["cause"] for fault in state["faults"]} == {"pool.too_small", "pool.lock_contention"}
+    assert lab.pool.size == 6
+    until(lambda: lab.pool.waiting > 0, 40)
+    lab.do("heal")
+    until(lambda: lab.pool.quiet and lab.pool.size == 20, 40)
+    assert "was not broken" in lab.do("heal")
+
+
+def test_what_cannot_be_broken_is_refused(labs: Callable[[int], Lab]) -> None:
+    lab = labs(18)
+    unknown = lab.run("break", "pool.gremlins")
+    assert unknown.returncode == 64
+    assert "pool.connection_leak" in unknown.stderr
+    variant = lab.run("break", "pool.too_small", "--variant", "x")
+    assert variant.returncode == 64
+    assert "redeployed" in variant.stderr
+    strength = lab.run("break", "pool.too_small", "--intensity", "0")
+    assert strength.returncode == 64
+    assert lab.record.faults == ()
+
+
+def test_a_fault_that_is_in_the_way_is_named_and_nothing_is_left_half_broken(
+    labs: Callable[[int], Lab],
+) -> None:
+    lab = labs(18)
+    lab.do("break", "pool.lock_contention", "--variant", "table_lock")
+    try:
+        refused = lab.run("break", "pool.slow_queries")
+        assert refused.returncode == 3
+        assert "oncall lab heal pool.lock_contention" in refused.stderr
+        assert [fault.cause for fault in lab.record.faults] == ["pool.lock_contention"]
+        assert lab.run("break", "pool.lock_contention").returncode == 3
+    finally:
+        lab.do("heal")
+
+
+def test_the_menu_lists_every_fault(own: Lab) -> None:
+    menu = json.loads(own.do("break", "--output", "json"))
+    assert {fault["cause"] for fault in menu["faults"]} == set(faults.KINDS)
