@@ -56,6 +56,9 @@ def _write(file: Path, text: str, *, force: bool) -> None:
     fresh = file.with_name(f".{file.name}.{token_hex(4)}")
     try:
         _make_folder(file.absolute().parent)
+    except OSError as failed:
+        raise _unwritable(file, failed) from None
+    try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as new:
             new.write(text)
@@ -68,7 +71,11 @@ def _write(file: Path, text: str, *, force: bool) -> None:
         hint = "`--force` replaces it; `oncall config check` checks it."
         raise UsageFault(f"{file} is there already, and was left alone", hint=hint) from None
     except OSError as failed:
-        raise ConfigError(f"{file}: cannot be written: {(failed.strerror or '').lower()}") from None
+        raise _unwritable(file, failed) from None
+
+
+def _unwritable(file: Path, failed: OSError) -> ConfigError:
+    return ConfigError(f"{file}: cannot be written: {(failed.strerror or 'no reason given').lower()}")
 
 
 def _make_folder(folder: Path) -> None:
