@@ -7,42 +7,38 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from oncall import dsn
+from oncall import scrub as scrubbing
 from oncall.errors import ConfigError
 
 Params = dict[str, str]
-_HINT = "percent-encode a password in a URL (@ is %40, / is %2F, # is %23, % is %25), or use PGPASSFILE"
 
 
-def parse_dsn(dsn: str, key: str = "postgres.dsn") -> Params:
-    """The DSN's parameters. Raises ConfigError that shows nothing of the DSN: any part may be a password."""
+def parse_dsn(text: str, key: str = "postgres.dsn") -> Params:
+    """The parameters of a DSN. Raises ConfigError that shows nothing of it: any part may be a password."""
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
-    if _ambiguous(dsn):
-        raise ConfigError(f"{key} is not a valid URL: a bare @ or / in its password (not shown)", hint=_HINT)
     try:
-        found = conninfo_to_dict(dsn)
+        # First by our own rules: libpq takes the rest of an unescaped password for a host, and shows that.
+        dsn.parts(text)
+        found = conninfo_to_dict(text)
+    except ValueError as error:
+        raise ConfigError(f"{key} cannot be read (it is not shown): {error}") from None
     except psycopg.Error:
-        raise ConfigError(f"{key} is not a valid libpq connection string (not shown)", hint=_HINT) from None
+        hint = "an option of it is none that libpq knows"
+        raise ConfigError(f"{key} cannot be read (it is not shown)", hint=hint) from None
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def _ambiguous(dsn: str) -> bool:
-    """A URL that libpq would cut inside the password, taking a part of that for the host or the database."""
-    scheme, _, rest = dsn.partition("://")
-    if scheme not in ("postgresql", "postgres"):
-        return False
-    authority = rest.split("/", 1)[0]
-    tail = rest.partition("@")[2] if "@" in authority else rest
-    return "@" in tail.split("?", 1)[0]
-
-
 def scrub(text: str, params: Mapping[str, str]) -> str:
-    """The text without the DSN's passwords. (Of one or two letters they cannot be told from the text.)"""
-    for name, value in params.items():
-        if "password" in name and len(value) > 2:
-            text = text.replace(value, "***")
-    return text
+    """The text without the DSN's secrets."""
+    secrets = [
+        value
+        for name, value in params.items()
+        if name in dsn.SECRET_OPTIONS and len(value) >= scrubbing.SHORTEST
+    ]
+    return scrubbing.scrub(text, sorted(secrets, key=len, reverse=True))
 
 
 class NoAddress(Exception):

@@ -22,23 +22,23 @@ class ServerError(Frozen, frozen=True):
     hint: str | None = None
 
 
-# libpq at its verbose setting: `... failed: FATAL:  53300: text\nLOCATION:  InitProcess, proc.c:357`,
-# the labels in the server's or the client's language.
-_STATED = re.compile(r":\s+(?P<state>[0-9A-Z]{5}):\s+(?P<text>.*)", re.DOTALL)
+# libpq at its verbose setting: `... failed: FATAL:  53300: text\nLOCATION:  InitProcess, proc.c:357`, the labels
+# in the server's or the client's language. Of several attempts (with TLS, then without) the last one counts.
+_STATED = re.compile(r".*:  (?P<state>[0-9A-Z]{5}): (?P<text>.*)", re.DOTALL)
 _ROUTINE = re.compile(r"\n[^\n:]+:\s+(?P<routine>\w+), [\w./\\-]+:\d+\s*\Z")
 
 
 def parse_refusal(text: str) -> ServerError:
     """The error of a connection attempt, from libpq's text at its verbose setting."""
-    found = list(_STATED.finditer(text.strip()))
-    if not found:
+    found = _STATED.fullmatch(text.strip())
+    if found is None:
         return ServerError(message=one_line(text) or "libpq gave no reason")
-    said = found[-1]["text"]
+    said = found["text"]
     routine = _ROUTINE.search(said)
     message = said[: routine.start()] if routine else said
     return ServerError(
         message=one_line(message),
-        sqlstate=found[-1]["state"],
+        sqlstate=found["state"],
         routine=routine["routine"] if routine else None,
     )
 
@@ -123,31 +123,27 @@ def _auth(error: ServerError, where: Where) -> Unavailable:
 
 
 # PgBouncer raises 08P01 for nearly everything, always in English, and without a routine.
-_POOLER: tuple[tuple[str, Absence, str], ...] = (
+_POOLER: tuple[tuple[Absence, str, str], ...] = (
     (
-        r"no more connections allowed|too many clients|remaining connection slots",
         Absence.NO_SLOTS,
+        r"no more connections allowed|too many clients|remaining connection slots",
         "no slots left",
     ),
     (
-        r"password authentication failed|no such user|auth(?:entication)? failed|login rejected",
         Absence.AUTH,
-        "login",
+        r"authentication failed|auth failed|no such user|login rejected",
+        "the role was not let in",
     ),
-    (r"no such database|does not exist|database .* disabled", Absence.CONFIG, "no such database"),
-    (r"query_wait_timeout|timeout", Absence.TIMEOUT, "it got no server connection in time"),
-    (
-        r"cannot connect|server login|connect failed|server down|pgbouncer is",
-        Absence.DOWN,
-        "the server behind it",
-    ),
-    (r"shut|terminating|paus|suspend", Absence.STARTING, "not accepting connections now"),
-    (r"SSL|TLS", Absence.TLS, "TLS"),
+    (Absence.CONFIG, r"no such database|does not exist|database .* disabled", "no such database"),
+    (Absence.TIMEOUT, r"timeout", "it got no connection to the server in time"),
+    (Absence.DOWN, r"cannot connect|server login|connect failed|server down", "it cannot reach the server"),
+    (Absence.STARTING, r"shut|terminating|paus|suspend", "it takes no clients now"),
+    (Absence.TLS, r"SSL|TLS", "TLS"),
 )
 
 
 def _pooler(error: ServerError, where: Where) -> Unavailable:
-    for pattern, kind, what in _POOLER:
+    for kind, pattern, what in _POOLER:
         if re.search(pattern, error.message, re.IGNORECASE):
             hint = "that is the pooler's answer: look at its log, and at SHOW POOLS in its admin console"
             return _said(kind, f"the pooler: {what}", error, where, hint)
@@ -156,41 +152,40 @@ def _pooler(error: ServerError, where: Where) -> Unavailable:
 
 # Without a SQLSTATE it is libpq that speaks, in English (Python leaves LC_MESSAGES alone), or the other end
 # is no Postgres. Where libpq could not be told to be verbose, a server's text ends here as well.
-_UNSTATED: tuple[tuple[str, Absence, str | None], ...] = (
+_NOT_POSTGRES = "something answers there, but not as Postgres does: check host and port in postgres.dsn"
+_TLS = "sslmode is kept as configured: turn TLS on at the server, or mend its certificate"
+_DOWN = "is it running, and does it listen there? systemctl status postgresql"
+_UNSTATED: tuple[tuple[Absence, str, str | None], ...] = (
     (
-        r"could not translate host name|resolve",
         Absence.UNRESOLVED,
-        "check the host in postgres.dsn and the resolver",
+        r"could not translate host name",
+        "check the host in postgres.dsn, and the resolver",
     ),
+    (Absence.BAD_ANSWER, r"invalid response|expected authentication|unsupported .*protocol", _NOT_POSTGRES),
+    (Absence.TLS, r"SSL|TLS|certificate", _TLS),
     (
-        r"SSL|TLS|certificate",
-        Absence.TLS,
-        "sslmode is kept as configured: turn TLS on at the server, or mend its certificate",
+        Absence.AUTH,
+        r"no password supplied|authentication",
+        "check PGPASSFILE, or the password in postgres.dsn",
     ),
+    (Absence.NO_SLOTS, r"too many clients|remaining connection slots", _RESERVE),
+    (Absence.ROLE_LIMIT, r"too many connections for", None),
+    (Absence.STARTING, r"starting up|shutting down|recovery", _WAIT),
     (
-        r"invalid response|expected authentication|unsupported .*protocol|unexpected response",
-        Absence.BAD_ANSWER,
-        None,
-    ),
-    (r"no password supplied|password authentication failed|authentication", Absence.AUTH, "check PGPASSFILE"),
-    (r"too many clients|remaining connection slots", Absence.NO_SLOTS, _RESERVE),
-    (r"too many connections for", Absence.ROLE_LIMIT, None),
-    (r"starting up|shutting down|recovery", Absence.STARTING, _WAIT),
-    (
-        r"session is (?:not )?read-only|hot standby|standby mode",
         Absence.CONFIG,
-        "see target_session_attrs in the DSN",
+        r"session is (?:not )?read-only|standby mode",
+        "see target_session_attrs in postgres.dsn",
     ),
     (
-        r"refused|No such file|unreachable|No route|closed the connection|reset by peer|timed out",
         Absence.DOWN,
-        "is it running, and does it listen there? systemctl status postgresql",
+        r"refused|No such file|unreachable|No route|closed the connection|reset by|timed out",
+        _DOWN,
     ),
 )
 
 
 def _unstated(error: ServerError, where: Where) -> Unavailable:
-    for pattern, kind, hint in _UNSTATED:
+    for kind, pattern, hint in _UNSTATED:
         if re.search(pattern, error.message):
             return Unavailable(kind=kind, reason=f"{where.server}: {_cause(error.message)}", hint=hint)
     return Unavailable(kind=Absence.BAD_ANSWER, reason=f"{where.server}: {_cause(error.message)}")

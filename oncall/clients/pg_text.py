@@ -10,6 +10,7 @@ from typing import NamedTuple
 from oncall.model import Absence, Unavailable
 
 _SQL = Path(__file__).parent / "sql"
+_INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 READS = ("SELECT", "WITH", "VALUES", "TABLE", "SHOW")
 """What a step's statement may start with."""
 
@@ -75,13 +76,11 @@ def _comment_end(sql: str, at: int) -> int:
 
 
 def load_sql(name: str) -> str:
-    r"""The text of clients/sql/NAME.sql, with what it includes by psql's `\ir FILE` in place.
+    """The text of clients/sql/NAME.sql, with other files in place of its lines `-- include: FILE`.
 
     Raises FileNotFoundError."""
-    lines = (_SQL / f"{name}.sql").read_text("utf-8").splitlines()
-    return "\n".join(
-        load_sql(line.split()[1].removesuffix(".sql")) if line.startswith("\\ir ") else line for line in lines
-    )
+    text = (_SQL / f"{name}.sql").read_text("utf-8")
+    return _INCLUDE.sub(lambda line: load_sql(line[1]), text).rstrip("\n")
 
 
 def variables_of(sql: str) -> set[str]:
@@ -120,7 +119,8 @@ def _quoted(kind: str, value: str | float) -> str | None:
         return None
     if kind == "literal":
         return literal(text)
-    return identifier(text) if text else None
+    # An empty name there is none, and one that acts could be called.
+    return identifier(text) if text and not _ACTS.fullmatch(text) else None
 
 
 def _number(value: str | float) -> str | None:
@@ -163,8 +163,6 @@ def _acting(tokens: list[_Token]) -> str | None:
         if token.kind == "name" and before.text == "&":
             return "it uses a name in Unicode escapes"
         name = token.text.strip('"') if token.kind in ("code", "name") else ""
-        if after.text == "(" and token.kind == "identifier":
-            return f"it calls a function that the variable {token.name} names"
         if after.text == "(" and _ACTS.fullmatch(name):
             return f"it calls {name}, which does more than read"
     return None

@@ -1,6 +1,6 @@
 -- oncall: who holds the connections of this server
 WITH
-\ir clients.sql
+-- include: clients
 SELECT
   c.application_name,
   c.usename,

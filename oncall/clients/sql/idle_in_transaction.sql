@@ -1,8 +1,8 @@
 -- oncall: sessions that hold a transaction open and do nothing, and who waits behind them
 WITH RECURSIVE
-\ir clients.sql
+-- include: clients
 ,
-\ir waits.sql
+-- include: waits
 ,
 oldest AS MATERIALIZED (
   SELECT * FROM clients AS c WHERE c.in_xact ORDER BY c.state_s DESC LIMIT 10

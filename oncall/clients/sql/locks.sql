@@ -1,8 +1,8 @@
 -- oncall: the sessions (or prepared transactions) that others wait for and that wait for nobody
 WITH RECURSIVE
-\ir clients.sql
+-- include: clients
 ,
-\ir waits.sql
+-- include: waits
 ,
 -- Pairs, each once: a circle ends by itself
 behind (root, waiter) AS (
@@ -51,6 +51,8 @@ SELECT
     WHEN coalesce(a.backend_type, 'client backend') = 'client backend' THEN 'session'
     ELSE a.backend_type
   END AS kind,
+  CASE WHEN c.root < 0 THEN 'prepared transaction ' || p.gid ELSE pg_catalog.concat(
+    'pid ', c.root, ' (', coalesce(nullif(a.application_name, ''), a.usename, a.backend_type), ')') END AS who,
   p.gid,
   s.app IS TRUE AS app,
   a.application_name,

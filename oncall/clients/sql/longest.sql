@@ -1,6 +1,6 @@
 -- oncall: the statements that have run longest
 WITH
-\ir clients.sql
+-- include: clients
 ,
 longest AS MATERIALIZED (
   SELECT * FROM clients AS c

@@ -1,6 +1,6 @@
 -- oncall: what the app's sessions do
 WITH
-\ir clients.sql
+-- include: clients
 SELECT
   pg_catalog.count(*) FILTER (WHERE c.app) AS total,
   pg_catalog.count(*) FILTER (WHERE c.app AND c.active) AS active,
@@ -19,8 +19,17 @@ SELECT
   pg_catalog.count(*) FILTER (WHERE c.app AND c.idle AND c.state_s > 10) AS idle_over_10s,
   pg_catalog.count(*) FILTER (WHERE c.app AND c.idle AND c.state_s > 60) AS idle_over_60s,
   pg_catalog.percentile_cont(0.5) WITHIN GROUP (ORDER BY c.state_s) FILTER (WHERE c.app AND c.idle) AS idle_median_s,
-  -- From the start of the query: the wait itself may be shorter
-  pg_catalog.max(c.query_s) FILTER (WHERE c.app AND c.lock_waiting) AS lock_wait_longest_s,
+  -- pg_locks is read only when somebody waits. Before PostgreSQL 14 it does not say since when: then the query's start
+  CASE WHEN pg_catalog.bool_or(c.app AND c.lock_waiting) THEN (
+    SELECT pg_catalog.max(coalesce(
+      extract(epoch FROM pg_catalog.clock_timestamp()
+        - pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(l), 'waitstart')::timestamp with time zone
+      )::double precision,
+      w.query_s))
+    FROM clients AS w
+    LEFT JOIN pg_catalog.pg_locks AS l ON l.pid = w.pid AND NOT l.granted
+    WHERE w.app AND w.lock_waiting
+  ) END AS lock_wait_longest_s,
   pg_catalog.count(*) FILTER (WHERE c.app AND c.active AND c.wait_event_type = 'IO') AS io_waiting,
   pg_catalog.count(*) FILTER (WHERE c.app AND c.hidden) AS hidden,
   pg_catalog.count(*) FILTER (WHERE c.app IS NOT TRUE AND c.active AND c.application_name <> 'oncall') AS others_active,

@@ -1,6 +1,6 @@
 -- oncall: connection slots of the whole server, this session included in `used`
 WITH
-\ir clients.sql
+-- include: clients
 ,
 limits AS (
   SELECT

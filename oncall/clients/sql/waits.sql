@@ -34,8 +34,9 @@ prepared AS MATERIALIZED (
         h.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
       ELSE true
     END
-  JOIN pg_catalog.pg_prepared_xacts AS p
-    ON h.virtualtransaction = pg_catalog.concat('-1/', p.transaction::varchar)
+  -- Its locks carry the virtual transaction that made it; one of them is on its transaction id
+  JOIN locks AS t ON t.pid IS NULL AND t.locktype = 'transactionid' AND t.virtualtransaction = h.virtualtransaction
+  JOIN pg_catalog.pg_prepared_xacts AS p ON p.transaction = t.transactionid
   WHERE 0 = ANY (b.blockers)
 ),
 edge AS MATERIALIZED (

@@ -1,6 +1,6 @@
 -- oncall: what the app's sessions run now, by statement, with values masked
 WITH
-\ir clients.sql
+-- include: clients
 ,
 masked AS (
   SELECT
@@ -10,7 +10,7 @@ masked AS (
         pg_catalog.regexp_replace(
           -- The app's sessions are of this database: their text is whole in its encoding
           pg_catalog.left(c.query, 300),
-          E'\'[^\']*(\'|$)', '?', 'g'),
+          E'\'([^\']|\'\')*(\'|$)', '?', 'g'),
         E'\\m[0-9]+([.][0-9]+)?\\M', '?', 'g'),
       E'\\s+', ' ', 'g') AS query
   FROM clients AS c

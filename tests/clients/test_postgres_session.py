@@ -1,0 +1,478 @@
+"""How questions are put: read-only, in time, one failing alone; through a pooler; foreign text."""
+
+import asyncio
+import os
+import signal
+
+import psycopg
+import pytest
+
+from oncall.clients.postgres import Question, ask, load_sql
+from oncall.model import Absence, PostgresAt
+from tests.clients.pgstand import (
+    APP,
+    BUILT_IN,
+    Stand,
+    asked,
+    begin,
+    facts,
+    missing,
+    pgbouncer,
+    questions,
+    refusal,
+    rows,
+    table,
+)
+
+SLOW = Question(id="slow", sql="SELECT pg_sleep(30)")
+
+
+def q(id: str, sql: str) -> Question:
+    return Question(id=id, sql=sql)
+
+
+# --- one connection, few statements, nothing written ----------------------------------------------
+
+
+def test_one_connection_and_at_most_fifteen_statements(pg: Stand) -> None:
+    pg.admin.execute("ALTER SYSTEM SET log_statement = 'all'")
+    pg.admin.execute("ALTER SYSTEM SET log_connections = 'on'")
+    pg.admin.execute("SELECT pg_reload_conf()")
+    try:
+        pg.until("SELECT current_setting('log_statement') = 'all'")
+        mark = pg.server.log.stat().st_size
+        answers = pg.ask()
+        log = pg.server.log.read_text()[mark:]
+        ours = [line for line in log.splitlines() if "oncall" in line]
+        statements = [
+            line for line in log.splitlines() if "LOG:  execute" in line or "LOG:  statement" in line
+        ]
+        assert len(statements) == answers.sql_sent <= 15
+        assert sum("connection authorized" in line for line in ours) == 1
+    finally:
+        pg.admin.execute("ALTER SYSTEM RESET ALL")
+        pg.admin.execute("SELECT pg_reload_conf()")
+
+
+def test_what_it_is_known_as_and_what_holds_for_it(pg: Stand) -> None:
+    names = (
+        "application_name",
+        "transaction_read_only",
+        "lock_timeout",
+        "statement_timeout",
+        "jit",
+    )
+    select = ", ".join(f"pg_catalog.current_setting('{name}') AS {name}" for name in names)
+    (seen,) = rows(asked(pg.server.url, [q("seen", f"SELECT {select}")], deadline_s=10), "seen")
+    assert tuple(seen.values()) == ("oncall", "on", "50ms", "4s", "off")
+
+
+def test_options_of_the_dsn_are_kept(pg: Stand) -> None:
+    dsn = pg.dsn(options="-c work_mem=7MB")
+    (seen,) = rows(asked(dsn, [q("seen", "SELECT pg_catalog.current_setting('work_mem') AS m")]), "seen")
+    assert seen == {"m": "7MB"}
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("WITH x AS (INSERT INTO mine VALUES (1) RETURNING 1) SELECT * FROM x", "a step only reads"),
+        ("SELECT writes()", "a step only reads"),
+        ("SELECT * FROM mine FOR UPDATE", "a step only reads"),
+        ("SELECT nextval('counter')", "calls nextval"),
+        ("SELECT pg_catalog.lo_create(0)", "calls lo_create"),
+        ("SELECT pg_terminate_backend(1)", "calls pg_terminate_backend"),
+        ("SELECT 1; DROP TABLE mine", "more than one statement"),
+        ("DROP TABLE mine", "starts with DROP"),
+        ("SELECT sneaky()", "a step only reads"),
+    ],
+)
+def test_nothing_is_written(pg: Stand, sql: str, words: str) -> None:
+    pg.admin.execute("CREATE TABLE mine (id int)")
+    pg.admin.execute("CREATE SEQUENCE counter")
+    pg.admin.execute("CREATE FUNCTION writes() RETURNS void LANGUAGE sql AS $$INSERT INTO mine VALUES (1)$$")
+    pg.admin.execute(
+        "CREATE FUNCTION sneaky() RETURNS bigint LANGUAGE sql AS $$SELECT pg_catalog.nextval('counter')$$"
+    )
+    try:
+        for dsn in ways(pg):
+            answers = asked(dsn, [q("bad", sql), *questions("slots")])
+            assert missing(answers, "bad").kind == Absence.BAD_QUERY
+            assert words in missing(answers, "bad").reason
+            assert rows(answers, "slots")
+        assert pg.value("SELECT count(*) FROM mine") == 0
+        assert pg.value("SELECT is_called FROM counter") is False
+    finally:
+        pg.clear()
+        pg.admin.execute("DROP FUNCTION writes, sneaky")
+        pg.admin.execute("DROP TABLE mine")
+        pg.admin.execute("DROP SEQUENCE counter")
+
+
+def ways(pg: Stand) -> list[str]:
+    return [pg.server.url]
+
+
+def test_one_that_fails_takes_no_other_down(pg: Stand) -> None:
+    pg.admin.execute("CREATE ROLE poor LOGIN PASSWORD 'x'")
+    pg.admin.execute("CREATE TABLE secret (id int)")
+    try:
+        asking = [
+            q("syntax", "SELECT FROM WHERE"),
+            *questions("sessions"),
+            q("unknown", "SELECT nothing_like_it FROM pg_catalog.pg_class"),
+            q("denied", "SELECT * FROM secret"),
+            q("division", "SELECT 1/0"),
+            q("variable", "SELECT :'nobody_gave_it'"),
+            *questions("slots"),
+        ]
+        answers = asked(pg.dsn(user="poor", password="x"), asking)
+        kinds = {name: missing(answers, name).kind for name in ("syntax", "unknown", "denied", "variable")}
+        assert kinds == {
+            "syntax": Absence.BAD_QUERY,
+            "unknown": Absence.BAD_QUERY,
+            "denied": Absence.DENIED,
+            "variable": Absence.BAD_QUERY,
+        }
+        assert "division by zero" in missing(answers, "division").reason
+        assert "nobody_gave_it" in missing(answers, "variable").reason
+        assert list(answers.by_id) == [question.id for question in asking]
+        assert rows(answers, "sessions")
+        assert rows(answers, "slots")
+    finally:
+        pg.admin.execute("DROP TABLE secret")
+        pg.admin.execute("DROP ROLE poor")
+
+
+def test_variables_of_every_kind(pg: Stand) -> None:
+    sql = """SELECT :'text' AS t, :number + 1 AS n, x::int AS "a:b", ':number' AS s
+        FROM (SELECT '7') AS :"name" (x)"""
+    variables: dict[str, str | float] = {"text": 'it\'s \\ "x"; --', "number": -2, "name": 'we"ird'}
+    answers = asked(pg.server.url, [q("seen", sql)], variables)
+    assert rows(answers, "seen") == [{"t": 'it\'s \\ "x"; --', "n": -1, "a:b": 7, "s": ":number"}]
+
+
+def test_values_become_plain(pg: Stand) -> None:
+    sql = """SELECT 1::bigint AS i, 1.50::numeric AS f, 12::numeric AS w, 'NaN'::float8 AS nan, true AS b,
+        ARRAY['a', 'b "c"', NULL] AS a, ARRAY[1,2] AS n, NULL AS z, '{"x": 1}'::jsonb AS j,
+        '2026-01-01 03:12:00.5+02'::timestamptz AS t, 'infinity'::timestamptz AS e, '1 day'::interval AS iv,
+        'Infinity'::numeric AS inf, 1::numeric / 3 AS third_s"""
+    (seen,) = rows(asked(pg.server.url, [q("seen", sql)]), "seen")
+    assert seen.pop("third_s") == pytest.approx(1 / 3)
+    assert seen == {
+        "i": 1,
+        "f": 1.5,
+        "w": 12,
+        "nan": None,
+        "b": True,
+        "a": 'a, b "c", NULL',
+        "n": "1, 2",
+        "z": None,
+        "j": '{"x": 1}',
+        "t": "2026-01-01T01:12:00.500000Z",
+        "e": "infinity",
+        "iv": "1 day",
+        "inf": None,
+    }
+
+
+def test_many_rows_are_cut_and_that_is_said(pg: Stand) -> None:
+    asking = [
+        q("many", "SELECT i, repeat('x', 1000) FROM generate_series(1, 20000) AS i"),
+        *questions("slots"),
+    ]
+    answers = asked(pg.server.url, asking)
+    found = table(answers, "many")
+    assert (len(found.rows), found.notes) == (500, ("only the first 500 rows",))
+    assert rows(answers, "slots")
+
+
+# --- in time -------------------------------------------------------------------------------------
+
+
+def gone(pg: Stand) -> None:
+    """Waits until no session of ours is left, by the server's own word; nothing has been ended for it."""
+    pg.until("SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'oncall'", seconds=5)
+
+
+def asleep(pg: Stand) -> int:
+    """Waits until a session runs SLOW; its pid."""
+    at = "FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)' AND state = 'active'"
+    pg.until(f"SELECT count(*) > 0 {at}")
+    return int(pg.value(f"SELECT pid {at}"))
+
+
+def test_a_slow_one_is_stopped_by_the_server(pg: Stand) -> None:
+    answers = asked(pg.server.url, [SLOW, *questions("sessions")], deadline_s=1)
+    assert missing(answers, "slow").kind == Absence.TIMEOUT
+    assert "ran too long" in missing(answers, "slow").reason
+    assert rows(answers, "sessions")
+    gone(pg)
+
+
+def test_at_the_deadline_what_is_there_is_kept_and_the_rest_canceled(pg: Stand) -> None:
+    # Left to statement_timeout (0.4 s each) they would take longer than `gone` waits.
+    slow = [q(f"slow{i}", SLOW.sql) for i in range(20)]
+    answers = asked(pg.server.url, [*questions("sessions"), *slow], deadline_s=1)
+    assert rows(answers, "sessions")
+    assert missing(answers, "slow19").kind == Absence.TIMEOUT
+    assert missing(answers, "slow19").reason.endswith("no answer in time")
+    gone(pg)
+
+
+def test_a_lock_is_not_waited_for(pg: Stand) -> None:
+    pg.admin.execute("CREATE TABLE held (id int)")
+    holder = pg.session()
+    holder.execute("BEGIN")
+    holder.execute("LOCK held")
+    answers = asked(pg.server.url, [q("held", "SELECT * FROM held"), *questions("sessions")])
+    assert missing(answers, "held").kind == Absence.TIMEOUT
+    assert "wait" in missing(answers, "held").reason
+    assert rows(answers, "sessions")
+    holder.execute("ROLLBACK")
+    pg.admin.execute("DROP TABLE held")
+
+
+def test_a_frozen_server(pg: Stand) -> None:
+    os.kill(pg.server.pid, signal.SIGSTOP)
+    try:
+        why = refusal(asked(pg.server.url, deadline_s=1))
+    finally:
+        os.kill(pg.server.pid, signal.SIGCONT)
+    assert why.kind == Absence.TIMEOUT
+    assert "says nothing" in why.reason
+
+
+def test_a_server_that_freezes_in_the_middle(pg: Stand) -> None:
+    async def work() -> None:
+        at = PostgresAt(dsn=pg.server.url)
+        asking = [*questions("sessions"), SLOW, *questions("slots")]
+        running = asyncio.create_task(ask(at, asking, {}, 1.5))
+        pid = await asyncio.to_thread(asleep, pg)
+        os.kill(pid, signal.SIGSTOP)
+        os.kill(pg.server.pid, signal.SIGSTOP)
+        try:
+            answers = await running
+        finally:
+            os.kill(pg.server.pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGCONT)
+        assert rows(answers, "sessions")
+        assert missing(answers, "slow").kind == missing(answers, "slots").kind == Absence.TIMEOUT
+
+    asyncio.run(work())
+    gone(pg)
+
+
+def test_a_server_that_dies_in_the_middle(pg: Stand) -> None:
+    async def work() -> None:
+        at = PostgresAt(dsn=pg.server.url)
+        running = asyncio.create_task(ask(at, [*questions("sessions"), SLOW, *questions("slots")], {}, 20))
+        pid = await asyncio.to_thread(asleep, pg)
+        pg.value("SELECT pg_terminate_backend(%s)", pid)
+        answers = await running
+        assert rows(answers, "sessions")
+        assert missing(answers, "slow").kind == missing(answers, "slots").kind == Absence.DOWN
+
+    asyncio.run(work())
+
+
+def test_interrupted_nothing_is_left_running(pg: Stand) -> None:
+    async def work() -> None:
+        asking = [q("one", SLOW.sql), q("two", SLOW.sql)]
+        running = asyncio.create_task(ask(PostgresAt(dsn=pg.server.url), asking, {}, 60))
+        await asyncio.to_thread(asleep, pg)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(work())
+    # Left to statement_timeout (5 s each) they would take longer than `gone` waits.
+    gone(pg)
+
+
+# --- row 17: PgBouncer ---------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["rejects", "ignores"])
+def pooled(pg: Stand, request: pytest.FixtureRequest) -> object:
+    """The port of a PgBouncer that rejects startup options, or is told to drop them."""
+    settings = {"ignore_startup_parameters": "options"} if request.param == "ignores" else {}
+    with pgbouncer(pg.server, **settings) as port:
+        yield port
+        pg.clear()
+
+
+def test_through_pgbouncer_everything_is_answered(pg: Stand, pooled: int) -> None:
+    pg.admin.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    pg.session()
+    answers = asked(pg.dsn(port=pooled))
+    pg.admin.execute("DROP EXTENSION pg_stat_statements")
+    assert facts(answers).pooler
+    assert any("pooler" in note and "pids are shared" in note for note in answers.notes)
+    assert rows(answers, "sessions")[0]["total"] == 1
+    for name in BUILT_IN:
+        table(answers, name)
+    assert answers.sql_sent <= 17
+
+
+def test_nothing_of_it_leaks_to_the_next_client(pg: Stand, pooled: int) -> None:
+    names = "statement_timeout", "lock_timeout", "default_transaction_read_only", "jit", "datestyle"
+    select = "SELECT " + ", ".join(f"current_setting('{name}')" for name in names)
+    untouched = pg.admin.execute(select).fetchone()
+    bad = [SLOW, q("bad", "SELECT FROM WHERE"), q("zero", "SELECT 1/0")]
+    asking = [*questions("sessions"), *bad, q("again", load_sql("slots"))]
+    answers = asked(pg.dsn(port=pooled), asking, deadline_s=1.5)
+    assert missing(answers, "slow").kind == Absence.TIMEOUT
+    assert missing(answers, "bad").kind == Absence.BAD_QUERY
+    assert "division by zero" in missing(answers, "zero").reason
+    assert rows(answers, "sessions")
+    assert rows(answers, "again")
+    # Every server connection of the pool, one after the other.
+    with psycopg.connect(pg.dsn(port=pooled)) as one, psycopg.connect(pg.dsn(port=pooled)) as two:
+        for link in (one, two):
+            assert link.execute(select).fetchone() == untouched
+            assert link.execute("SHOW transaction_read_only").fetchone() == ("off",)
+    pg.until(
+        "SELECT count(*) = 0 FROM pg_stat_activity WHERE state LIKE 'idle in%' AND pid <> pg_backend_pid()"
+    )
+
+
+def test_nothing_is_written_through_pgbouncer(pg: Stand, pooled: int) -> None:
+    pg.admin.execute("CREATE TABLE mine (id int)")
+    sql = "WITH x AS (INSERT INTO mine VALUES (1) RETURNING 1) SELECT * FROM x"
+    answers = asked(pg.dsn(port=pooled), [q("bad", sql), *questions("slots")])
+    assert "a step only reads" in missing(answers, "bad").reason
+    assert rows(answers, "slots")
+    assert pg.value("SELECT count(*) FROM mine") == 0
+    pg.clear()
+    pg.admin.execute("DROP TABLE mine")
+
+
+def test_at_the_deadline_through_pgbouncer(pg: Stand, pooled: int) -> None:
+    slow = [q(f"slow{i}", "SELECT pg_sleep(30)") for i in range(4)]
+    answers = asked(pg.dsn(port=pooled), [*questions("sessions"), *slow], deadline_s=1)
+    assert rows(answers, "sessions")
+    assert missing(answers, "slow3").kind == Absence.TIMEOUT
+    pg.until(
+        "SELECT count(*) = 0 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)' AND state = 'active'"
+    )
+
+
+def test_the_admin_console_is_no_database(pg: Stand, pooled: int) -> None:
+    why = refusal(asked(pg.dsn(port=pooled, dbname="pgbouncer")))
+    assert why.kind == Absence.CONFIG
+    assert "admin console of PgBouncer" in why.reason
+
+
+def test_a_pooler_that_takes_no_more_clients(pg: Stand) -> None:
+    with pgbouncer(pg.server, max_client_conn=1) as port, psycopg.connect(pg.dsn(port=port)):
+        why = refusal(asked(pg.dsn(port=port)))
+        assert why.kind == Absence.NO_SLOTS
+        assert "the pooler" in why.reason
+
+
+def test_a_pooler_before_a_dead_server(pg: Stand) -> None:
+    with pgbouncer(pg.server, server_connect_timeout=1, query_wait_timeout=2) as port:
+        why = refusal(asked(pg.dsn(port=port, dbname="nowhere"), deadline_s=10))
+        assert why.kind in (Absence.CONFIG, Absence.DOWN)
+
+
+# --- row 18: foreign text ------------------------------------------------------------------------
+
+HOSTILE = "SELECT pg_sleep(60) /* \x1b[31m \x1b]0;title\x07 \u202e [/red] \r */"
+
+
+def test_hostile_text_is_kept_as_data_and_cut_marked(pg: Stand) -> None:
+    begin(pg.session(), HOSTILE)
+    begin(pg.session(), "SELECT pg_sleep(60), '" + "ä" * 3000 + "'")
+    begin(pg.session(), "SELECT pg_sleep(60), '" + "a" * 700 + "'")
+    pg.until(
+        "SELECT count(*) = 3 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+    )
+    hostile, long, middling = (row["query"] for row in reversed(rows(pg.ask("longest"), "longest")))
+    by_length = sorted((hostile, long, middling), key=len)
+    assert by_length[0] == " ".join(HOSTILE.split())
+    assert all(text.endswith(" …(cut)") and len(text) == 507 for text in by_length[1:])
+
+
+def test_what_the_server_cut_is_marked(pg: Stand) -> None:
+    # Short for us, but the server has kept only so many bytes of it: blanks are not counted here.
+    begin(pg.session(), "SELECT pg_sleep(60)" + " " * 2000 + ", 1")
+    pg.until(
+        "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+    )
+    (seen,) = rows(pg.ask("longest"), "longest")
+    assert seen["query"] == "SELECT pg_sleep(60) …(cut)"
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP", "UTF8"])
+def test_databases_in_other_encodings(pg: Stand, encoding: str) -> None:
+    for name in ("here", "latin", "ascii"):
+        pg.admin.execute(f"DROP DATABASE IF EXISTS {name}")
+    pg.admin.execute(f"CREATE DATABASE here ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    pg.admin.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    pg.admin.execute("CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    latin = pg.session("latin", dbname="latin", client_encoding="LATIN1")
+    ascii = pg.session("ascii", dbname="ascii", client_encoding="SQL_ASCII")
+    utf8 = pg.session("utf8", client_encoding="UTF8")
+    for link, raw in (
+        (latin, "'é'".encode("latin-1")),
+        (ascii, b"'\xe9\xff\xfe'"),
+        (utf8, "'é ü 日本'".encode()),
+    ):
+        link.pgconn.send_query(b"SELECT pg_sleep(60), " + raw)
+        while link.pgconn.flush():
+            pass
+        pg.running(link)
+    try:
+        answers = asked(pg.dsn(dbname="here"), questions(*BUILT_IN[:-1]), app="")
+        seen = {row["application_name"]: row["query"] for row in rows(answers, "longest")}
+        assert seen["utf8"] == "SELECT pg_sleep(60), 'é ü 日本'"
+        assert seen["latin"].startswith("SELECT pg_sleep(60), '")
+        if encoding == "LATIN1":
+            assert seen["latin"] == "SELECT pg_sleep(60), 'é'"
+        assert seen["ascii"].startswith("SELECT pg_sleep(60), '")
+        for name in BUILT_IN[:-1]:
+            table(answers, name)
+    finally:
+        pg.clear()
+        for name in ("here", "latin", "ascii"):
+            pg.admin.execute(f"DROP DATABASE {name}")
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_the_apps_own_database_in_another_encoding(pg: Stand, encoding: str) -> None:
+    pg.admin.execute(f"CREATE DATABASE here ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    try:
+        link = pg.session(APP, dbname="here", client_encoding=encoding)
+        link.pgconn.send_query("SELECT pg_sleep(60) AS é".encode("latin-1"))
+        pg.running(link)
+        asking = [*questions("working"), q("own", "SELECT 'é' AS e"), q("other", "SELECT '日' AS e")]
+        answers = asked(pg.dsn(dbname="here"), asking)
+        assert rows(answers, "working")[0]["query"].startswith("SELECT pg_sleep(?) AS ")
+        assert rows(answers, "own") == [{"e": "é"}]
+        if encoding == "LATIN1":
+            assert missing(answers, "other").kind == Absence.BAD_QUERY
+    finally:
+        pg.clear()
+        pg.admin.execute("DROP DATABASE here")
+
+
+# --- rights of pg_stat_statements ----------------------------------------------------------------
+
+
+def test_pg_stat_statements_that_may_not_be_read(pg: Stand) -> None:
+    pg.admin.execute('CREATE SCHEMA "Sta ts"')
+    pg.admin.execute('CREATE EXTENSION pg_stat_statements SCHEMA "Sta ts"')
+    pg.admin.execute("CREATE ROLE poor LOGIN PASSWORD 'x'")
+    try:
+        absent = missing(asked(pg.dsn(user="poor", password="x"), questions("statements")), "statements")
+        assert absent.kind == Absence.DENIED
+        assert absent.hint is not None
+        pg.admin.execute(absent.hint)
+        answers = asked(pg.dsn(user="poor", password="x"), questions("statements"))
+        rows(answers, "statements")
+    finally:
+        pg.admin.execute("DROP EXTENSION pg_stat_statements")
+        pg.admin.execute('DROP SCHEMA "Sta ts"')
+        pg.admin.execute("DROP ROLE poor")
