@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oncall.clients.prometheus import Prometheus
@@ -106,6 +106,7 @@ def asked(url: str, promql: str) -> list[dict[str, str]]:
 
 @settings(max_examples=25, deadline=None)
 @given(values=st.lists(texts.filter(bool), min_size=1, max_size=20, unique=True))
+@example(values=["\ufffd", "\0", "\u202e", "\U0001f4a5", "$1", "a\nb", "\\", '"', "\x7f", "\u00a0", "é"])
 def test_prometheus_reads_what_was_quoted(url: str, values: Sequence[str]) -> None:
     found = asked(url, together(dict.fromkeys(values, "vector(1)")))
     assert {sample["signal"] for sample in found} == set(values)

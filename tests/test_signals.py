@@ -288,6 +288,13 @@ def test_a_rate_needs_two_scrapes_and_a_gauge_one() -> None:
         assert absent(from_scrapes(signal(rate="r"), first, scraped(5, r=2))).kind is Absence.NO_DATA
 
 
+def test_of_a_series_that_is_there_twice_the_first_counts() -> None:
+    twice = Scrape(
+        at=0, monotonic=0, samples={"g": (({"a": "b"}, 1.0), ({"a": "c"}, 4.0), ({"a": "b"}, 9.0))}
+    )
+    assert from_scrapes(signal(gauge="g"), None, twice) == 5
+
+
 def test_what_only_prometheus_can_tell() -> None:
     got = absent(from_scrapes(signal(promql="up"), scraped(), scraped(2)))
     assert (got.kind, "Prometheus only" in got.reason) == (Absence.NOT_APPLICABLE, True)
