@@ -206,12 +206,12 @@ class HttpServer:
         parts = split(self._url)
         proxy = proxy_for(parts)
         if proxy:
-            self.place += f" (through the proxy {where(proxy)})"
+            self.place = f"{where(self._url)} (through the proxy {where(proxy)})"
         self._client = httpx.AsyncClient(
             headers=self._standing_headers(parts),
             verify=tls_context(self._tls, parts.scheme == "https"),
             proxy=proxy,
-            # The proxy is looked up here, see _proxy; nothing else of the environment has a say
+            # The proxy is looked up above, by proxy_for; nothing else of the environment has a say
             trust_env=False,
             timeout=None,  # noqa: S113 - httpx limits each operation only; fetch limits the whole
             limits=httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE),
