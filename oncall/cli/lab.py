@@ -213,9 +213,15 @@ def _stage(folder: Path, cause: str, variant: str | None, postgres: int | None) 
         else:
             common.note("2. Without Prometheus there is no history to compare with; going on.")
         fault = faults.break_(folder, cause, variant, 1.0, None)
+        record = place.running(folder)
         common.note(f"3. Breaking it: {faults.KINDS[cause].variants[fault.variant]}.")
+        # Whoever is paged comes a moment later: Prometheus has seen it by then.
         pool = watch.await_pool(
-            place.running(folder), lambda p: p.exhausted and p.waiting >= 10, "an exhausted pool", 90, tick
+            record,
+            lambda p: p.exhausted and (not record.url("prometheus") or watch.waits_seen(record) >= 5),
+            "an exhausted pool",
+            90,
+            tick,
         )
     common.note(f"   The pool is exhausted: {pool.active:g} of {pool.size:g} held, {pool.waiting:g} waiting.")
 

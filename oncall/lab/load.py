@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from oncall.lab.place import LoadKnobs, Record, read, running
+from oncall.lab.process import allow_many_files
 
 USUAL = {
     "GET /api/bots": 20.0,
@@ -93,6 +94,8 @@ async def drive(folder: Path, record: Record) -> None:
 
 
 def main(folder: Path) -> None:
+    """Sends requests until it is told to end."""
+    allow_many_files()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     asyncio.run(drive(folder, read(folder / "lab.json", Record) or running(folder)))
 

@@ -155,6 +155,8 @@ def alone(folder: Path, patience: float = 60) -> Iterator[None]:
                         "another oncall lab command is at work", hint="wait for it, or end it"
                     ) from None
                 time.sleep(0.1)
+        if not folder.exists() or os.fstat(descriptor).st_ino != folder.stat().st_ino:
+            raise LabError("the lab was taken down in the meantime", hint="the same command again")
         yield
     finally:
         os.close(descriptor)

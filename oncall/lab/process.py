@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import resource
 import shutil
 import signal
 import socket
@@ -103,6 +104,14 @@ def spawn(
         )
     _children[child.pid] = child
     return child
+
+
+def allow_many_files() -> None:
+    """Lets this process open as many sockets as it may: a service in trouble holds hundreds of requests."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def identity(pid: int) -> float:

@@ -22,6 +22,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 from oncall.lab import meters
 from oncall.lab.endpoints import Answer, BadRequest, Controller
 from oncall.lab.place import Record, ServiceKnobs, read, running
+from oncall.lab.process import allow_many_files
 
 VERSION = "1.0.0"
 log = logging.getLogger("bot-controller")
@@ -189,6 +190,7 @@ def _bots_active(dsn: str) -> None:
 
 def main(folder: Path, port: int) -> None:
     """Serves on 127.0.0.1:port until it is told to end."""
+    allow_many_files()
     _log_to(folder / "service.log")
     record = read(folder / "lab.json", Record) or running(folder)
     knobs = read(folder / "service.json", ServiceKnobs) or ServiceKnobs()

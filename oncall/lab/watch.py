@@ -60,7 +60,16 @@ def pool(record: Record) -> Pool:
 def samples(record: Record, since: float) -> int:
     """How many samples of the pool Prometheus holds from `since` (Unix seconds) until now."""
     window = max(1, int(time.time() - since))
-    query = f'count_over_time(db_connection_pool_active{{job="bot-controller"}}[{window}s])'
+    return _asked(record, f'count_over_time(db_connection_pool_active{{job="bot-controller"}}[{window}s])')
+
+
+def waits_seen(record: Record) -> int:
+    """In how many of the last twenty seconds somebody waited for a connection, as Prometheus saw it."""
+    return _asked(record, "count_over_time((db_connection_pool_waiting > 0)[20s:1s])")
+
+
+def _asked(record: Record, query: str) -> int:
+    """A whole number from the lab's Prometheus; 0 where it has no answer. Raises LabError."""
     url = f"{record.part('prometheus').url}/api/v1/query?{urlencode({'query': query})}"
     try:
         with direct.open(url, timeout=5) as response:
