@@ -1,6 +1,5 @@
 """`oncall diagnose`: what is wrong, why, and what to do next."""
 
-import asyncio
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -75,6 +74,8 @@ def diagnose(
     options = common.settle(ctx, service, config, output)
     asking = _asking(at, window, baseline, timeout, interval)
     name, chosen = options.pick()
+    import asyncio
+
     from oncall.diagnosis.run import runbooks_of
 
     books = runbooks_of(chosen, runbooks)
@@ -121,6 +122,8 @@ async def _all(
     name: str, service: "Service", books: "Library", issues: tuple[str, ...], asking: "Ask"
 ) -> list["Diagnosis"]:
     """Every issue's diagnosis, worst first, with a line on the terminal while it takes longer."""
+    import asyncio
+
     from oncall.diagnosis.run import diagnose as run
 
     states: dict[str, str] = {}

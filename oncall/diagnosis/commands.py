@@ -1,6 +1,7 @@
 """The command lines that a cause hands over: complete, quoted, aimed at exactly what was seen."""
 
 import shlex
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from oncall.model import Service, Table, Unavailable
@@ -8,26 +9,29 @@ from oncall.model import Service, Table, Unavailable
 if TYPE_CHECKING:
     from oncall.diagnosis.readings import DatabaseTarget, Facts
 
-# The identity is checked again in the statement that signals; its function stands in the select list, never in
-# WHERE, where the planner may call it on rows that do not match.
+# The identity is checked again in the statement that signals: a transaction (or query) that began when the one that
+# was seen did. The function stands in the select list, never in WHERE, where the planner may call it on rows that do
+# not match.
 _SIGNAL = (
     "SELECT a.pid, pg_catalog.{function}(a.pid) FROM pg_catalog.pg_stat_activity a"
-    " WHERE a.pid = {pid} AND a.backend_start = '{backend_start}' AND a.xact_start = '{xact_start}'"
+    " WHERE a.pid = {pid} AND a.{began} BETWEEN '{low}' AND '{high}'"
     " AND a.backend_type = 'client backend' AND a.pid <> pg_catalog.pg_backend_pid()"
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r"
     " WHERE r.oid = a.usesysid AND (r.rolsuper OR r.rolreplication))"
 )
+# The answer of a step and the server's clock are milliseconds apart; no pid comes back within this time.
+_SLACK_S = 1.0
 
 
 def command_lines(facts: "Facts") -> dict[str, str]:
     """Every command that can be said in full now, by the name that runbooks use."""
-    lines = {"restart": restart(facts.service)}
+    lines: dict[str, str | None] = {"restart": restart(facts.service)}
     target = facts.readings.database
     if target and not target.pooler:
         root, longest = _row(facts, "locks"), _row(facts, "longest")
-        lines["cancel_root"] = _signal(target, "pg_cancel_backend", root)
-        lines["terminate_root"] = _signal(target, "pg_terminate_backend", root)
-        lines["cancel_longest"] = _signal(target, "pg_cancel_backend", longest)
+        lines["cancel_root"] = _signal(target, "pg_cancel_backend", root, "xact_start", "xact_s")
+        lines["terminate_root"] = _signal(target, "pg_terminate_backend", root, "xact_start", "xact_s")
+        lines["cancel_longest"] = _signal(target, "pg_cancel_backend", longest, "query_start", "running_s")
         lines["rollback_prepared"] = _rollback(target, root)
     return {name: line for name, line in lines.items() if line}
 
@@ -56,12 +60,16 @@ def _psql(target: "DatabaseTarget", statement: str) -> str:
     return shlex.join(["psql", *place, "-c", statement])
 
 
-def _signal(target: "DatabaseTarget", function: str, row: dict[str, str]) -> str | None:
-    keys = ("pid", "backend_start", "xact_start")
-    if not all(row.get(k) for k in keys) or row["pid"] == "0":
+def _signal(target: "DatabaseTarget", function: str, row: dict[str, str], began: str, age: str) -> str | None:
+    if not row.get("pid") or not row.get(age) or row["pid"] == "0":
         return None
-    values = {k: row[k].replace("'", "''") for k in keys}
-    return _psql(target, _SIGNAL.format(function=function, **values))
+    low, high = (
+        (target.clock - timedelta(seconds=float(row[age]) - slack)).isoformat(timespec="milliseconds")
+        for slack in (-_SLACK_S, _SLACK_S)
+    )
+    return _psql(
+        target, _SIGNAL.format(function=function, pid=int(row["pid"]), began=began, low=low, high=high)
+    )
 
 
 def _rollback(target: "DatabaseTarget", row: dict[str, str]) -> str | None:

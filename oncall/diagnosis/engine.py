@@ -244,6 +244,7 @@ class Round:
             role=facts.role,
             in_recovery=facts.in_recovery,
             pooler=facts.pooler,
+            clock=facts.clock,
         )
         refused = (
             Unavailable(kind=Absence.NO_SLOTS, reason="no connection slots left")
@@ -267,21 +268,26 @@ class Round:
             return StepReading(source=source, query=None, answer=missing)
         if step.health and self.past:
             return StepReading(source=source, query=None, answer=self._present_only())
-        work = self._health(step.health) if step.health else self._table(step.promql or "", step.unit)
+        deadline = min(step.deadline or self.deadline_s, self.deadline_s)
+        work = (
+            self._health(step.health, deadline)
+            if step.health
+            else self._table(step.promql or "", step.unit, deadline)
+        )
         answer = await self._watched(source, work)
         if isinstance(answer, Unavailable):
             return StepReading(source=source, query=step.health or step.promql, answer=answer)
         return answer
 
-    async def _health(self, path: str) -> StepReading:
+    async def _health(self, path: str, deadline_s: float) -> StepReading:
         from oncall.clients.http import health
 
-        return await health(self.service, path, self.deadline_s)
+        return await health(self.service, path, deadline_s)
 
-    async def _table(self, promql: str, unit: str | None) -> StepReading:
+    async def _table(self, promql: str, unit: str | None, deadline_s: float) -> StepReading:
         from oncall.diagnosis.metrics import table_from_prometheus
 
-        return await table_from_prometheus(self.service, promql, unit, self.moment, self.deadline_s)
+        return await table_from_prometheus(self.service, promql, unit, self.moment, deadline_s)
 
     def _derived(
         self, steps: Mapping[str, StepReading], refusal: Unavailable | None

@@ -90,10 +90,8 @@ def _text(facts: Facts, item: EvidenceSpec, result: Value) -> str:
     whole = next((text for text, complete in said if complete), None)
     if whole is not None and (result.known or texts[0] == item.text):
         return whole
-    if result.known:
-        return said[0][0]
-    reasons = ", ".join(sorted(result.missing)) or "nothing to compare with"
-    return f"{item.id.replace('_', ' ')}: could not be told ({reasons})"
+    reasons = ", ".join(sorted(result.missing))
+    return f"{item.id.replace('_', ' ')}: could not be told" + (f" ({reasons})" if reasons else "")
 
 
 def _numbers(facts: Facts, item: EvidenceSpec) -> tuple[float | None, float | None]:

@@ -1,6 +1,7 @@
 """Everything that was read for a diagnosis, and the names under which conditions find it."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from oncall.diagnosis.shift import Change, change, rose_at
 from oncall.model import Frozen, Service, SignalReading, StepReading, Table, Unavailable, Unseen
@@ -20,6 +21,8 @@ class DatabaseTarget(Frozen, frozen=True):
     port: int
     database: str
     role: str
+    clock: datetime
+    """The server's, when it was asked."""
     in_recovery: bool = False
     pooler: bool = False
 

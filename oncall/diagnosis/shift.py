@@ -88,12 +88,26 @@ def rose_at(times: Sequence[float], values: Sequence[float], floor: float) -> fl
 
 
 def onset(times: Sequence[float], values: Sequence[float]) -> float | None:
-    """When the mean changed, by one-split CUSUM: where the squared sum of (x - mean) is largest for its place.
+    """When the mean changed to what it is now: the start of the likeliest split into two means.
 
-    Divided by t (n - t), it is the likeliest split into two means (Hinkley, Biometrika 1970); undivided, a short
-    stretch after the change is found too early. Values are clipped to a few spreads around the median or to the
-    present level, whichever is further, so that one spike does not outweigh a lasting step. None for fewer than four points
-    or a flat line."""
+    An earlier hump that came back to the level before it is not this change: the search goes on after it. None
+    for fewer than four points or a flat line."""
+    begin, found = 0, None
+    while (at := _split(values[begin:])) is not None:
+        found = begin + at
+        back = _came_back(values, begin, found)
+        if back is None or len(values) - back < 4:
+            break
+        begin = back
+    return times[found] if found is not None else None
+
+
+def _split(values: Sequence[float]) -> int | None:
+    """Where one-split CUSUM splits best: the squared sum of (x - mean) divided by t (n - t) is largest.
+
+    That is the likeliest split (Hinkley, Biometrika 1970); undivided, a short stretch after the change is found too
+    early. Values are clipped to a few spreads around the median or to the present level, whichever is further, so
+    that one spike does not outweigh a lasting step."""
     if len(values) < 4:
         return None
     middle, width, present = median(values), 3 * iqr(values), median(values[-5:])
@@ -104,4 +118,17 @@ def onset(times: Sequence[float], values: Sequence[float]) -> float | None:
     sums = accumulate(v - mean for v in clipped[:-1])
     splits = [s * s / (t * (count - t)) for t, s in enumerate(sums, 1)]
     best = max(range(len(splits)), key=splits.__getitem__)
-    return times[best + 1] if splits[best] > 1e-12 * (1e-300 + mean * mean) else None
+    return best + 1 if splits[best] > 1e-12 * (1e-300 + mean * mean) else None
+
+
+def _came_back(values: Sequence[float], begin: int, split: int) -> int | None:
+    """Where the last stretch of a few points at the level before the split begins; None where there is none."""
+    before, now = median(values[begin:split]), median(values[-5:])
+    near = 0.25 * abs(now - before)
+    for last in range(len(values) - 6, split + 1, -1):
+        if all(abs(v - before) < near for v in values[last - 2 : last + 1]):
+            first = last - 2
+            while first > split + 1 and abs(values[first - 1] - before) < near:
+                first -= 1
+            return first
+    return None

@@ -49,7 +49,13 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Mult: lambda a, b: a * b,
     ast.Div: lambda a, b: a / b,
 }
-_NUMERIC: dict[str, Callable[..., float]] = {"min": min, "max": max, "abs": abs, "log": math.log}
+_NUMERIC: dict[str, Callable[..., float]] = {
+    "min": min,
+    "max": max,
+    "abs": abs,
+    "log": math.log,
+    "ceil": math.ceil,
+}
 # These take the name of a step or a signal, not its value.
 _OF_NAME = {"count", "absence"}
 FUNCTIONS = frozenset({*_NUMERIC, *_OF_NAME, "first", "known", "roughly"})
@@ -112,7 +118,7 @@ def _check(node: ast.expr) -> list[str]:
 def _check_call(function: str, args: Sequence[ast.expr]) -> list[str]:
     if function not in FUNCTIONS:
         raise ValueError(f"no function {function!r}; there are {', '.join(sorted(FUNCTIONS))}")
-    if not args or (function in {"abs", "log", "known", "roughly", *_OF_NAME} and len(args) != 1):
+    if not args or (function in {"abs", "log", "ceil", "known", "roughly", *_OF_NAME} and len(args) != 1):
         raise ValueError(f"{function}() takes {'one value' if args else 'a value'}")
     if function in _OF_NAME:
         if not isinstance(args[0], ast.Name):

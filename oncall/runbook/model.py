@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from oncall.model import Frozen, SignalSpec, Written
 from oncall.runbook.expression import Expression
+from oncall.units import Duration
 
 Condition = Annotated[str, Meta(description="An expression over signals, step columns and values.")]
 Template = Annotated[str, Meta(description="Text; {expression} or {expression|unit} is filled in.")]
@@ -30,6 +31,9 @@ class StepSpec(Written, frozen=True):
     health: Annotated[str | None, Meta(description="A path of the service that answers health as JSON.")] = (
         None
     )
+    deadline: Annotated[
+        Duration | None, Meta(description="Longest wait of a health or promql step, such as 2s.")
+    ] = None
     unit: Annotated[str | None, Meta(description="Unit of the column `value` of a promql step.")] = None
     optional: Annotated[
         bool, Meta(description="The verdict does not need it: where it is missing, ok stays ok.")
