@@ -78,7 +78,7 @@ class Controller:
         """The bots of one owner."""
         with self.connection() as db:
             rows = self._ask(db, "SELECT id, name, state FROM bots WHERE owner_id = %s", (_id(query, 2000),))
-            _work(100)
+            _work(90)
         return 200, {"bots": rows}
 
     def users(self, query: Query) -> Answer:
@@ -100,7 +100,7 @@ class Controller:
                 (_id(query, 200),),
             )
             db.commit()
-            _work(105)
+            _work(98)
         return 200, {"messages": len(rows)}
 
     def post_message(self, query: Query) -> Answer:
@@ -118,7 +118,7 @@ class Controller:
                 (bot,),
             )
             db.commit()
-            _work(100)
+            _work(94)
         self.cache.rpush("queue:outbound", bot)
         return 201, {"stored": True}
 
@@ -131,7 +131,7 @@ class Controller:
                 " @@ plainto_tsquery('english', %s) ORDER BY created_at DESC LIMIT 20",
                 (f"ticket {_id(query, 160000)}",),
             )
-            _work(100)
+            _work(94)
         return 200, {"found": len(rows)}
 
     def export(self, query: Query) -> Answer:
