@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 FORMS = ("gauge", "rate", "ratio", "quantile", "mean", "promql", "step")
 _CLOCK_SLACK_S = 5.0
-_RECENT_S = 120
 
 
 class PromQL(Frozen, frozen=True):
@@ -142,8 +141,7 @@ def ages_promql(items: Mapping[str, Sequence[str]], baseline_s: float, window_s:
 
     `items` are bare selectors (`PromQL.metrics`) by signal id. The answer has the labels `signal` and `what`:
     age (seconds since the newest sample of the signal's stalest metric), count (samples that one series has
-    in the baseline, which ends where the window begins), interval (seconds between two scrapes, told from the
-    last two minutes; too long while every series is younger), instances (different `instance` labels).
+    in the baseline, which ends where the window begins), instances (different `instance` labels).
     Prometheus forgets a series five minutes after its last sample: then there is no age."""
     ranged = f"[{promql_duration(baseline_s)}] offset {promql_duration(window_s)}"
     parts = [
@@ -159,7 +157,6 @@ def _worth(metric: str, ranged: str) -> dict[str, str]:
     return {
         "age": f"time() - max(timestamp({metric}))",
         "count": f"max(count_over_time({metric}{ranged}))",
-        "interval": f"{_RECENT_S} / max(count_over_time({metric}[{_RECENT_S}s]))",
         "instances": f"count(count by (instance) ({metric}))",
     }
 

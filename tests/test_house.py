@@ -79,12 +79,26 @@ def test_only_cli_prints_or_exits(path: Path) -> None:
 
 def modules_after(code: str) -> set[str]:
     shown = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return set(shown.stdout.split())
 
 
-HEAVY = ["rich", "httpx", "psycopg", "redis", "yaml", "msgspec", "asyncio", "prometheus_client", "numpy", "scipy"]
+HEAVY = [
+    "rich",
+    "httpx",
+    "psycopg",
+    "redis",
+    "yaml",
+    "msgspec",
+    "asyncio",
+    "prometheus_client",
+    "numpy",
+    "scipy",
+]
 
 
 def test_start_up_imports_no_backend_and_no_table() -> None:

@@ -6,18 +6,26 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from oncall.errors import Exit
+
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Coroutine, Mapping
 
     from rich.console import Console
 
     from oncall.config import Config
     from oncall.model import Service
+
+
+T = TypeVar("T")
+GRACE_S = 0.35
+"""After Ctrl-C, what is under way may close itself for so long."""
+PATIENCE_S = 0.3
+"""A person sees who is waited for from here on."""
 
 
 class Output(StrEnum):
@@ -124,16 +132,61 @@ def emit(data: bytes | str) -> None:
     sys.stdout.flush()
 
 
-async def wait_visibly(
-    work: "asyncio.Future[Any]", states: "Mapping[str, str]", patience_s: float, begun: float
-) -> None:
-    """Waits for the work; a person at a terminal sees, after a moment, who has not answered yet."""
+def run_async(coroutine: "Coroutine[Any, Any, T]") -> "T":
+    """Runs to the end, or until Ctrl-C: then it is over within half a second, whatever still hangs.
+
+    A name look-up that hangs sits in a thread that cannot be cancelled, and asyncio would wait for it."""
+    import asyncio
+    import signal
+    import threading
+
+    def leave() -> None:
+        os.write(2, b"oncall: interrupted\n")
+        os._exit(Exit.INTERRUPTED)
+
+    timer = threading.Timer(GRACE_S, leave)
+    timer.daemon = True
+
+    async def watched() -> "T":
+        task = asyncio.current_task()
+        assert task is not None
+
+        def interrupted() -> None:
+            if not timer.is_alive():
+                timer.start()
+                task.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted)
+        return await coroutine
+
+    try:
+        return asyncio.run(watched())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        timer.cancel()
+
+
+async def visibly(work: "Awaitable[T]", states: "Mapping[str, str]") -> "T":
+    """Awaits the work; a person at a terminal sees, after a moment, who has not answered yet."""
     import asyncio
 
-    done, _ = await asyncio.wait([work], timeout=patience_s if sys.stderr.isatty() else None)
-    if done or os.environ.get("TERM") == "dumb":
-        await asyncio.wait([work])
-        return
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return await work
+    shown = asyncio.create_task(_show_waiting(states))
+    try:
+        return await work
+    finally:
+        shown.cancel()
+        # The line is wiped before anything else is written.
+        await asyncio.wait([shown])
+
+
+async def _show_waiting(states: "Mapping[str, str]") -> None:
+    import asyncio
+
+    begun = time.monotonic()
+    await asyncio.sleep(PATIENCE_S)
     from rich.console import Console
     from rich.live import Live
 
@@ -141,7 +194,7 @@ async def wait_visibly(
 
     console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
     with Live(console=console, transient=True, auto_refresh=False) as live:
-        while not work.done():
+        while True:
             line = waiting(states, time.monotonic() - begun, width=console.width)
             live.update(line, refresh=True)
-            await asyncio.wait([work], timeout=0.1)
+            await asyncio.sleep(0.1)

@@ -1,6 +1,5 @@
 """`oncall diagnose`: what is wrong, why, and what to do next."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 _EXITS = {"ok": Exit.OK, "warning": Exit.WARNING, "critical": Exit.CRITICAL, "unknown": Exit.UNKNOWN}
 _WORST_FIRST = ("critical", "warning", "unknown", "ok")
-PATIENCE_S = 0.3
-"""A person sees who is waited for from here on."""
 
 
 def complete_issue(incomplete: str) -> list[str]:
@@ -74,13 +71,11 @@ def diagnose(
     options = common.settle(ctx, service, config, output)
     asking = _asking(at, window, baseline, timeout, interval)
     name, chosen = options.pick()
-    import asyncio
-
     from oncall.diagnosis.run import runbooks_of
 
     books = runbooks_of(chosen, runbooks)
     issues = _issues(books, issue, alert)
-    found = asyncio.run(_all(name, chosen, books, issues, asking))
+    found = common.run_async(_all(name, chosen, books, issues, asking))
     _print(name, found, options, many=issue is None and alert is None)
     raise typer.Exit(min(_EXITS[d.severity.value] for d in found[:1]))
 
@@ -128,8 +123,7 @@ async def _all(
 
     states: dict[str, str] = {}
     work = asyncio.gather(*(run(name, service, books, i, asking, states.__setitem__) for i in issues))
-    await common.wait_visibly(work, states, PATIENCE_S, time.monotonic())
-    return sorted(await work, key=lambda d: _WORST_FIRST.index(d.severity.value))
+    return sorted(await common.visibly(work, states), key=lambda d: _WORST_FIRST.index(d.severity.value))
 
 
 def _print(name: str, found: list["Diagnosis"], options: Options, *, many: bool) -> None:
