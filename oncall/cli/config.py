@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The service file: write one, check it, show it.", no_args_is_help=True)
 
 _EXITS = {"ok": Exit.OK, "warning": Exit.WARNING, "critical": Exit.CRITICAL, "unknown": Exit.UNKNOWN}
-PATIENCE_S = 0.3
 """A person sees who is waited for from here on."""
 
 
@@ -100,7 +99,6 @@ def check(
     Exit code: 0 all is well, 1 a right is missing, 2 something is down, 3 something could not be told,
     78 the file is wrong.
     """
-    import asyncio
 
     options = common.settle(ctx, service, config, output)
     deadline_s = _seconds(timeout)
@@ -108,7 +106,7 @@ def check(
     from oncall.config import pick
 
     name, chosen = pick(file, options.service)
-    found = asyncio.run(_check(name, chosen, file.file_of(name), deadline_s))
+    found = common.run_async(_check(name, chosen, file.file_of(name), deadline_s))
     _print(found, options)
     raise typer.Exit(_EXITS[found.severity.value])
 
@@ -123,15 +121,10 @@ def _seconds(text: str) -> float:
 
 
 async def _check(name: str, service: "Service", path: Path | None, deadline_s: float) -> "ConfigCheck":
-    import asyncio
-    import time
-
     from oncall.diagnosis.reach import check as reach
 
     states: dict[str, str] = {}
-    work = asyncio.ensure_future(reach(name, service, path, deadline_s, states))
-    await common.wait_visibly(work, states, PATIENCE_S, time.monotonic())
-    return await work
+    return await common.visibly(reach(name, service, path, deadline_s, states), states)
 
 
 def _print(found: "ConfigCheck", options: Options) -> None:

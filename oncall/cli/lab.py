@@ -141,6 +141,23 @@ def heal(
 
 
 @app.command()
+def restart(
+    ctx: typer.Context,
+    service: ServiceOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Restart the sample service, as its unit would be; what was broken stays broken."""
+    options = common.settle(ctx, service, config, output)
+    from oncall.lab import stack
+
+    stack.restart_service(_folder())
+    common.note("The sample service runs again.")
+    if options.output is not Output.TABLE:
+        _show(stack.status(_folder()), options)
+
+
+@app.command()
 def down(
     ctx: typer.Context,
     service: ServiceOption = None,

@@ -268,11 +268,18 @@ def service_file(folder: Path, record: Record) -> str:
         "redis": {"url": record.url("redis")},
         "ollama": {"url": record.url("ollama")},
         "logs": {"file": str(folder / "service.log")},
+        "restart": {"command": [*_program(), "lab", "restart"]},
         "limits": {"memory": "2GB", "pool": 20},
         "windows": {"rate": "15s", "baseline": "2m"},
     }
     head = "# Written by `oncall lab up`; `oncall lab down` removes it.\n"
     return head + yaml.safe_dump({"services": {"lab": service}}, sort_keys=False)
+
+
+def _program() -> list[str]:
+    """How this installation of oncall is called from anywhere."""
+    script = Path(sys.executable).with_name("oncall")
+    return [str(script)] if script.exists() else [sys.executable, "-m", "oncall"]
 
 
 # --- status ----------------------------------------------------------------------------------
