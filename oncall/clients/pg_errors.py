@@ -123,16 +123,13 @@ def _auth(error: ServerError, where: Where) -> Unavailable:
 
 
 # PgBouncer raises 08P01 for nearly everything, always in English, and without a routine.
+_NO_SLOT = r"no more connections allowed|too many clients|remaining connection slots"
 _POOLER: tuple[tuple[Absence, str, str], ...] = (
-    (
-        Absence.NO_SLOTS,
-        r"no more connections allowed|too many clients|remaining connection slots",
-        "no slots left",
-    ),
+    (Absence.NO_SLOTS, _NO_SLOT, "no slots left"),
     (
         Absence.AUTH,
         r"authentication failed|auth failed|no such user|login rejected",
-        "the role was not let in",
+        "wrong role or password",
     ),
     (Absence.CONFIG, r"no such database|does not exist|database .* disabled", "no such database"),
     (Absence.TIMEOUT, r"timeout", "it got no connection to the server in time"),
@@ -152,35 +149,25 @@ def _pooler(error: ServerError, where: Where) -> Unavailable:
 
 # Without a SQLSTATE it is libpq that speaks, in English (Python leaves LC_MESSAGES alone), or the other end
 # is no Postgres. Where libpq could not be told to be verbose, a server's text ends here as well.
+_HOST = "check the host in postgres.dsn, and the resolver"
 _NOT_POSTGRES = "something answers there, but not as Postgres does: check host and port in postgres.dsn"
+_DSN = "check the options in postgres.dsn, and the service file where it names one"
 _TLS = "sslmode is kept as configured: turn TLS on at the server, or mend its certificate"
+_PASSWORD = "check PGPASSFILE, or the password in postgres.dsn"  # noqa: S105  # it is none
+_ATTRS = "see target_session_attrs in postgres.dsn"
 _DOWN = "is it running, and does it listen there? systemctl status postgresql"
+_GONE = r"refused|No such file|unreachable|No route|closed the connection|reset by|timed out"
 _UNSTATED: tuple[tuple[Absence, str, str | None], ...] = (
-    (
-        Absence.UNRESOLVED,
-        r"could not translate host name",
-        "check the host in postgres.dsn, and the resolver",
-    ),
+    (Absence.UNRESOLVED, r"could not translate host name", _HOST),
     (Absence.BAD_ANSWER, r"invalid response|expected authentication|unsupported .*protocol", _NOT_POSTGRES),
+    (Absence.CONFIG, r"invalid \w+ value|invalid port|invalid integer|definition of service", _DSN),
     (Absence.TLS, r"SSL|TLS|certificate", _TLS),
-    (
-        Absence.AUTH,
-        r"no password supplied|authentication",
-        "check PGPASSFILE, or the password in postgres.dsn",
-    ),
-    (Absence.NO_SLOTS, r"too many clients|remaining connection slots", _RESERVE),
+    (Absence.AUTH, r"no password supplied|authentication", _PASSWORD),
+    (Absence.NO_SLOTS, _NO_SLOT, _RESERVE),
     (Absence.ROLE_LIMIT, r"too many connections for", None),
     (Absence.STARTING, r"starting up|shutting down|recovery", _WAIT),
-    (
-        Absence.CONFIG,
-        r"session is (?:not )?read-only|standby mode",
-        "see target_session_attrs in postgres.dsn",
-    ),
-    (
-        Absence.DOWN,
-        r"refused|No such file|unreachable|No route|closed the connection|reset by|timed out",
-        _DOWN,
-    ),
+    (Absence.CONFIG, r"session is (?:not )?read-only|standby mode", _ATTRS),
+    (Absence.DOWN, _GONE, _DOWN),
 )
 
 

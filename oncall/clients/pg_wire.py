@@ -7,8 +7,8 @@ import asyncio
 import ctypes
 import os
 import threading
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,6 +155,17 @@ def _libraries() -> list[str]:
     return [found] if found else []
 
 
+@contextmanager
+def _or_lost() -> Iterator[None]:
+    """libpq's complaint in the middle: the connection has ended."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        raise Lost(one_line(str(error))) from None
+
+
 async def _ready(fd: int, *, read: bool = False, write: bool = False) -> None:
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
@@ -204,13 +215,12 @@ class Wire:
 
     async def pipeline(self, statements: Sequence[str]) -> AsyncGenerator[Rows | ServerError, None]:
         """All at once, each a transaction of its own; answers in order, as they come. Raises Lost."""
-        self.conn.enter_pipeline_mode()
-        for statement in statements:
-            self.conn.send_query_params(statement.encode(self.codec), None)
-            self.conn.pipeline_sync()
-        self._owed = len(statements)
-        self.sent += len(statements)
-        await self._flush()
+        with _or_lost():
+            self.conn.enter_pipeline_mode()
+            for statement in statements:
+                self.conn.send_query_params(statement.encode(self.codec), None)
+                self.conn.pipeline_sync()
+        await self._sent(len(statements), ends=len(statements))
         for left in reversed(range(len(statements))):
             answer = await self._rows()
             while self._owed > left:
@@ -220,11 +230,10 @@ class Wire:
 
     async def message(self, statements: Sequence[str]) -> AsyncGenerator[Rows | ServerError, None]:
         """One message of several statements; the server stops at the first that fails. Raises Lost."""
-        # The semicolon on a line of its own: a statement may end in a comment.
-        self.conn.send_query("\n;\n".join(statements).encode(self.codec))
-        self._owed = 1
-        self.sent += len(statements)
-        await self._flush()
+        with _or_lost():
+            # The semicolon on a line of its own: a statement may end in a comment.
+            self.conn.send_query("\n;\n".join(statements).encode(self.codec))
+        await self._sent(len(statements), ends=1)
         while (answer := await self._rows()) is not None:
             yield answer
 
@@ -246,33 +255,29 @@ class Wire:
                 return Rows(names=self._names(result), rows=tuple(rows), cut=total > len(rows))
         return None
 
+    async def _sent(self, statements: int, *, ends: int) -> None:
+        """Sees to it that all of it goes out; so many ends are owed to us then."""
+        self.sent += statements
+        self._owed = ends
+        with _or_lost():
+            while self.conn.flush():
+                await _ready(self.conn.socket, read=True, write=True)
+                self.conn.consume_input()
+
     async def _result(self) -> "PGresult | None":
         """libpq's next result; None ends a statement of the pipeline, or else the message."""
-        import psycopg
         from psycopg.pq import ExecStatus, PipelineStatus
 
-        try:
+        with _or_lost():
             while self.conn.is_busy():
                 await _ready(self.conn.socket, read=True)
                 self.conn.consume_input()
             result = self.conn.get_result()
-        except psycopg.Error as error:
-            raise Lost(one_line(str(error))) from None
         if result is None and self.conn.pipeline_status == PipelineStatus.OFF:
             self._owed = 0
         if result is not None and result.status == ExecStatus.PIPELINE_SYNC:
             self._owed -= 1
         return result
-
-    async def _flush(self) -> None:
-        import psycopg
-
-        try:
-            while self.conn.flush():
-                await _ready(self.conn.socket, read=True, write=True)
-                self.conn.consume_input()
-        except psycopg.Error as error:
-            raise Lost(one_line(str(error))) from None
 
     def _error(self, result: "PGresult") -> ServerError:
         from psycopg.pq import DiagnosticField as Field
@@ -322,12 +327,11 @@ class Wire:
             threading.Thread(target=self.conn.get_cancel().cancel, daemon=True).start()
             return
         try:
-            cancel.start()
-            while (state := cancel.poll()) not in (PollingStatus.OK, PollingStatus.FAILED):
-                reading = state == PollingStatus.READING
-                await _ready(cancel.socket, read=reading, write=not reading)
-        except psycopg.Error as error:
-            raise Lost(one_line(str(error))) from None
+            with _or_lost():
+                cancel.start()
+                while (state := cancel.poll()) not in (PollingStatus.OK, PollingStatus.FAILED):
+                    reading = state == PollingStatus.READING
+                    await _ready(cancel.socket, read=reading, write=not reading)
         finally:
             cancel.finish()
 

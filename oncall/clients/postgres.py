@@ -55,6 +55,7 @@ async def ask(
     `variables` are those of the questions besides what the server itself gives (pg_facts.variables).
     What was not answered is Unavailable in its place. Raises ConfigError for a DSN that libpq cannot read, and
     nothing else. When it returns, the connection is closed and nothing of it runs on the server any more."""
+    parse_dsn(at.dsn)  # loads psycopg too, whose time is not the server's
     began = perf_counter()
     # The end of the time is kept for the cancel, which is a connection of its own.
     until = asyncio.get_running_loop().time() + deadline_s - min(0.3, deadline_s / 5)
@@ -138,9 +139,17 @@ def _rejects_options(error: ServerError) -> bool:
 def _where(params: Mapping[str, str]) -> Where:
     host = params.get("host") or params.get("hostaddr") or os.environ.get("PGHOST") or "local socket"
     port = params.get("port") or os.environ.get("PGPORT") or "5432"
-    role = params.get("user") or os.environ.get("PGUSER") or getpass.getuser()
+    role = params.get("user") or os.environ.get("PGUSER") or _login()
     database = params.get("dbname") or os.environ.get("PGDATABASE") or role
     return Where(server=f"{host}:{port}", database=database, role=role)
+
+
+def _login() -> str:
+    """The role that libpq takes where none is named."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number without a name
+        return "?"
 
 
 # --- the answers ---------------------------------------------------------------------------------

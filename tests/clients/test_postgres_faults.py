@@ -38,7 +38,7 @@ CANARY = "p@ss/w#rd%zz"
 def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """A server with eight slots: three for superusers, and in the wheel's version one for a reserved role."""
     wheel = request.param == "wheel"
-    settings = {"max_connections": 8, "superuser_reserved_connections": 3}
+    settings = {"max_connections": 8, "superuser_reserved_connections": 3, "track_activity_query_size": 1500}
     if wheel:
         settings["reserved_connections"] = 1
     language = "de" if request.param == "german" else None
@@ -105,6 +105,9 @@ def test_the_reserve_dsn_gets_in(full: Stand) -> None:
     assert found.refused is not None
     assert found.refused.kind == Absence.NO_SLOTS
     assert answers.notes[0].startswith("asked through postgres.reserve_dsn, because 127.0.0.1:")
+    assert found.track_activity_query_size == 1500
+    assert (found.max_connections, found.superuser_reserved) == (8, 3)
+    assert found.reserved == (1 if full.server.version >= "16" else 0)
     (slots,) = rows(answers, "slots")
     # The application's, the administrator's and this one.
     assert slots["used"] >= slots["available"]

@@ -176,6 +176,16 @@ def test_values_become_plain(pg: Stand) -> None:
     }
 
 
+def test_what_the_server_remarks_goes_nowhere(pg: Stand, capfd: pytest.CaptureFixture[str]) -> None:
+    body = "BEGIN RAISE WARNING 'careful'; RETURN 1; END"
+    pg.admin.execute(f"CREATE FUNCTION loud() RETURNS int LANGUAGE plpgsql AS $${body}$$")
+    try:
+        assert rows(asked(pg.server.url, [q("loud", "SELECT loud()")]), "loud") == [{"loud": 1}]
+        assert capfd.readouterr() == ("", "")
+    finally:
+        pg.admin.execute("DROP FUNCTION loud")
+
+
 def test_many_rows_are_cut_and_that_is_said(pg: Stand) -> None:
     asking = [
         q("many", "SELECT i, repeat('x', 1000) FROM generate_series(1, 20000) AS i"),

@@ -16,8 +16,9 @@ SELECT
   pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AS has_pg_monitor,
   pg_catalog.pg_has_role('pg_signal_backend', 'USAGE') AS can_signal,
   pg_catalog.current_setting('track_activities')::boolean AS track_activities,
-  -- Bytes, whatever unit it was written in
-  pg_catalog.pg_size_bytes(pg_catalog.current_setting('track_activity_query_size')) AS track_activity_query_size,
+  -- Shown as 1kB or 1500B; before PostgreSQL 16 pg_size_bytes does not know the latter
+  pg_catalog.pg_size_bytes(pg_catalog.regexp_replace(
+    pg_catalog.current_setting('track_activity_query_size'), '([0-9])B$', E'\\1')) AS track_activity_query_size,
   extract(epoch FROM pg_catalog.clock_timestamp()) AS clock,
   CASE WHEN pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') THEN 0 ELSE (
     SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity AS a

@@ -6,11 +6,6 @@ WITH RECURSIVE
 ,
 oldest AS MATERIALIZED (
   SELECT * FROM clients AS c WHERE c.in_xact ORDER BY c.state_s DESC LIMIT 10
-),
-behind (root, waiter) AS (
-  SELECT e.blocker, e.waiter FROM edge AS e WHERE e.blocker IN (SELECT o.pid FROM oldest AS o)
-  UNION
-  SELECT b.root, e.waiter FROM behind AS b JOIN edge AS e ON e.blocker = b.waiter
 )
 SELECT
   o.pid,
@@ -22,7 +17,9 @@ SELECT
   o.state,
   o.state_s AS idle_s,
   o.xact_s,
-  (SELECT pg_catalog.count(*) FROM behind AS b WHERE b.root = o.pid) AS blocks,
+  (
+    SELECT pg_catalog.count(*) FROM behind AS b JOIN waiter AS w ON w.queue = b.queue WHERE b.blocker = o.pid
+  ) AS blocks,
   o.query
 FROM oldest AS o
 ORDER BY o.state_s DESC

@@ -4,45 +4,40 @@ WITH RECURSIVE
 ,
 -- include: waits
 ,
--- Pairs, each once: a circle ends by itself
-behind (root, waiter) AS (
-  SELECT e.blocker, e.waiter FROM edge AS e WHERE e.blocker NOT IN (SELECT w.pid FROM waiting AS w)
-  UNION
-  SELECT b.root, e.waiter FROM behind AS b JOIN edge AS e ON e.blocker = b.waiter
-),
-counted AS (
+counted AS MATERIALIZED (
   SELECT
-    b.root,
+    b.blocker AS root,
     pg_catalog.count(*) AS waiting,
     pg_catalog.count(*) FILTER (WHERE w.app) AS app_waiting,
-    pg_catalog.max(coalesce(extract(epoch FROM pg_catalog.clock_timestamp() - l.since)::double precision, w.query_s))
-      AS longest_wait_s
+    pg_catalog.max(coalesce(w.wait_s, w.query_s)) AS longest_wait_s
   FROM behind AS b
-  JOIN waiting AS w ON w.pid = b.waiter
-  LEFT JOIN (
-    SELECT k.pid, pg_catalog.min(k.since) AS since FROM locks AS k WHERE NOT k.granted GROUP BY k.pid
-  ) AS l ON l.pid = b.waiter
-  GROUP BY b.root
+  JOIN waiter AS w ON w.queue = b.queue
+  WHERE b.blocker NOT IN (SELECT v.pid FROM waiter AS v)
+  GROUP BY b.blocker
+  ORDER BY 2 DESC, 4 DESC
+  -- Some of them may be gone meanwhile
+  LIMIT 20
 ),
 wanted AS (
   SELECT
-    e.blocker AS root,
+    f.blocker AS root,
     pg_catalog.left(pg_catalog.string_agg(DISTINCT l.mode || ' on ' || CASE
       WHEN l.locktype = 'advisory' THEN 'advisory lock ' || pg_catalog.concat_ws(',', l.classid, l.objid)
       WHEN l.locktype = 'transactionid' AND t.relation IS NULL THEN 'a row'
       WHEN coalesce(l.relation, t.relation) IS NULL THEN l.locktype
-      WHEN l.database NOT IN (0, d.oid) THEN 'a relation of another database'
+      WHEN l.database NOT IN (0, d.oid) OR t.database <> d.oid THEN 'a relation of another database'
       WHEN l.relation IS NULL OR l.locktype = 'tuple' THEN
         'a row of ' || coalesce(l.relation, t.relation)::pg_catalog.regclass::varchar
       ELSE l.relation::pg_catalog.regclass::varchar
     END, ', '), 200) AS wants
-  FROM edge AS e
-  JOIN locks AS l ON l.pid = e.waiter AND NOT l.granted
+  FROM front AS f
+  JOIN asked AS q ON q.queue = f.queue AND greatest(f.blocker, 0) = ANY (q.blockers)
+  JOIN locks AS l ON l.pid = q.one AND NOT l.granted
   -- Who waits for a transaction to end holds the lock of the row that it wants to change
-  LEFT JOIN locks AS t ON t.pid = e.waiter AND t.granted AND t.locktype = 'tuple' AND l.locktype = 'transactionid'
+  LEFT JOIN locks AS t ON t.pid = q.one AND t.granted AND t.locktype = 'tuple' AND l.locktype = 'transactionid'
   CROSS JOIN (SELECT b.oid FROM pg_catalog.pg_database AS b WHERE b.datname = pg_catalog.current_database()) AS d
-  WHERE e.blocker IN (SELECT c.root FROM counted AS c)
-  GROUP BY e.blocker
+  WHERE f.blocker IN (SELECT c.root FROM counted AS c)
+  GROUP BY f.blocker
 )
 SELECT
   greatest(c.root, 0) AS pid,
@@ -73,7 +68,6 @@ LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = c.root
 LEFT JOIN (
   SELECT DISTINCT q.blocker, q.gid, q.owner, q.database, q.prepared FROM prepared AS q
 ) AS p ON p.blocker = c.root
--- A blocker that is gone meanwhile, or that waits itself beyond the 200 looked at, is no root
-WHERE p.gid IS NOT NULL OR a.pid IS NOT NULL AND a.wait_event_type IS DISTINCT FROM 'Lock'
+WHERE p.gid IS NOT NULL OR a.pid IS NOT NULL
 ORDER BY c.waiting DESC, c.longest_wait_s DESC
 LIMIT 10
