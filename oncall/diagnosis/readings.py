@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from oncall.diagnosis.shift import Change, change, rose_at
+from oncall.errors import ConfigError
 from oncall.model import Frozen, Service, SignalReading, StepReading, Table, Unavailable, Unseen
-from oncall.runbook.expression import Value
+from oncall.runbook.expression import Expression, Value
 from oncall.runbook.model import Runbook
 
 # What still can be told of a row that counts sessions whose state is hidden.
@@ -89,6 +90,14 @@ def absent(source: str, why: Unavailable) -> Value:
     return Value(None, frozenset({f"{source}: {why.reason}"}))
 
 
+def own_expression(text: str) -> Expression:
+    """An expression that a service file brings. Raises ConfigError."""
+    try:
+        return Expression(text)
+    except ValueError as error:
+        raise ConfigError(f"share_of of a threshold in the service file: {error}") from None
+
+
 class Facts:
     """Looks up the names of a runbook's expressions in the readings."""
 
@@ -111,7 +120,9 @@ class Facts:
         return self._values[name]
 
     def evaluate(self, text: str) -> Value:
-        return self.runbook.expression(text).evaluate(self)
+        """The value of an expression of the runbook, or of the service file's own bounds."""
+        known = self.runbook.expressions.get(text)
+        return (known or own_expression(text)).evaluate(self)
 
     def _look(self, name: str) -> Value:
         function, _, argument = name.partition("(")
@@ -171,7 +182,8 @@ class Facts:
     def _signal(self, name: str, attribute: str) -> Value:
         reading = self.readings.signals.get(name)
         if attribute == "live":
-            return Value(self.readings.live.get(name), frozenset({f"scrape: {name} was not read live"}))
+            # Without a reason: what stands in for it (`first`) has its own.
+            return Value(self.readings.live.get(name))
         if reading is None:
             return Value(None, frozenset({f"{name}: not asked"}))
         if isinstance(reading.now, Unavailable):

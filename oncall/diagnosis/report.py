@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from oncall.diagnosis.evidence import cases
 from oncall.diagnosis.ranking import rank
-from oncall.diagnosis.readings import Facts, Readings
+from oncall.diagnosis.readings import Facts, Readings, own_expression
 from oncall.diagnosis.shift import CLEAR_SHIFT
 from oncall.model import (
     Absence,
@@ -92,7 +92,7 @@ def signal_report(name: str, facts: Facts, specs: dict[str, SignalSpec]) -> Sign
 
 def _same_unit(share_of: str, spec: SignalSpec, facts: Facts) -> bool:
     """Whether a signal is a part of the whole that bounds it: connections of connections, not requests of them."""
-    names = facts.runbook.expression(share_of).names
+    names = (facts.runbook.expressions.get(share_of) or own_expression(share_of)).names
     units = {facts.runbook.signals[n].unit for n in names if n in facts.runbook.signals}
     return units == {spec.unit}
 

@@ -278,27 +278,31 @@ def _checked(document: Document, spec: RunbookFile, shared: Mapping[str, SignalS
     if spec.explain:
         checker.expression(spec.explain, "explain")
     for name, signal in checker.signals.items():
-        if signal.share_of:
-            checker.expression(signal.share_of, "signals", name)
         if signal.step and signal.step.partition(".")[0] not in spec.steps and name in spec.signals:
             raise _fail(document, ("signals", name, "step"), f"no step {signal.step.partition('.')[0]!r}")
     for special in spec.headlines.special if spec.headlines else ():
         checker.expression(special.when, "headlines", "special")
     for name, cause in spec.causes.items():
         checker.cause(name, cause)
+    shown = _shown(spec, checker)
     return Runbook(
         issue=spec.issue or "",
         title=spec.title or "",
         path=document.path,
         spec=spec,
         signals=checker.signals,
-        shown=_shown(spec, checker),
+        shown=shown,
         expressions=checker.expressions,
     )
 
 
 def _shown(spec: RunbookFile, checker: _Checker) -> tuple[str, ...]:
-    """Symptoms first, then every other signal that the runbook defines or an expression reads."""
+    """Symptoms first, then every other signal that the runbook defines or reads, and what bounds any of these."""
     read_names = {n.partition(".")[0] for e in checker.expressions.values() for n in e.names}
-    asked = [n for n in checker.signals if n in read_names or n in spec.signals]
-    return tuple(dict.fromkeys((*spec.symptoms, *asked)))
+    shown = [*spec.symptoms, *(n for n in checker.signals if n in read_names or n in spec.signals)]
+    for name in shown:
+        share_of = checker.signals[name].share_of
+        if share_of:
+            wholes = checker.expression(share_of, "signals", name).names
+            shown += [n for n in sorted(wholes) if n in checker.signals and n not in shown]
+    return tuple(dict.fromkeys(shown))

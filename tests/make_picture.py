@@ -1,0 +1,25 @@
+"""Draws the README's picture from a real run against the lab: break it first, then
+`python -m tests.make_picture > .docs/diagnose-pool.svg`."""
+
+import asyncio
+import sys
+
+from oncall import config
+from oncall.diagnosis.engine import Ask
+from oncall.diagnosis.run import diagnose, runbooks_of
+from oncall.render.diagnosis import diagnosis
+from oncall.render.picture import svg
+
+WIDTH = 112
+
+
+def main() -> None:
+    name, service = config.pick(config.load(), "lab")
+    found = asyncio.run(
+        diagnose(name, service, runbooks_of(service, None), "pool", Ask(), lambda _backend, _state: None)
+    )
+    sys.stdout.write(svg(diagnosis(found, width=WIDTH, steps=False), "oncall diagnose pool", WIDTH))
+
+
+if __name__ == "__main__":
+    main()
