@@ -246,12 +246,8 @@ class Round:
             pooler=facts.pooler,
             clock=facts.clock,
         )
-        refused = (
-            Unavailable(kind=Absence.NO_SLOTS, reason="no connection slots left")
-            if facts.reserve_used
-            else None
-        )
-        return target, answers.by_id, Part(notes=answers.notes, refusal=refused)
+        # Through the reserve DSN the answers are here, and yet the server refused the ordinary role.
+        return target, answers.by_id, Part(notes=answers.notes, refusal=facts.refused)
 
     # --- the rest ------------------------------------------------------------------------------
 
