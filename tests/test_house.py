@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": WORDS | YAML | {"config_rules", "promql", "signals"},
     "config_rules": WORDS | YAML | {"promql", "signals"},
     "clients": WORDS | {"signals", "promql"},
-    "runbook": WORDS | YAML | {"clients", "signals", "promql", "config"},
+    "runbook": WORDS | YAML | {"clients", "signals", "promql", "config", "config_rules"},
     "diagnosis": WORDS | {"runbook", "clients", "signals", "promql", "config"},
     "render": {"model", "numbers", "units", "errors"},
     "lab": {"model", "errors", "units", "config"},

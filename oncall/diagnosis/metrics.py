@@ -28,7 +28,6 @@ RECENT = 5
 """The median of so many samples is the present: one odd scrape decides nothing."""
 SKEW_S = 5.0
 INTERVAL_SPAN_S = 600.0
-FORMS_OF_METRICS = ("gauge", "rate", "ratio", "quantile", "mean", "promql")
 
 
 class Moment(Frozen, frozen=True):
@@ -75,7 +74,7 @@ class Measured(Frozen, frozen=True):
 
 def of_metrics(signals: Mapping[str, SignalSpec]) -> dict[str, SignalSpec]:
     """Those signals that Prometheus or a scrape can give."""
-    return {n: s for n, s in signals.items() if any(getattr(s, f) is not None for f in FORMS_OF_METRICS)}
+    return {n: s for n, s in signals.items() if s.step is None and s.up is None}
 
 
 # --- Prometheus ---------------------------------------------------------------------------------

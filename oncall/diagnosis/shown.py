@@ -2,7 +2,6 @@
 
 from oncall.clients.pg_text import fill
 from oncall.clients.postgres import load_sql
-from oncall.diagnosis.metrics import FORMS_OF_METRICS
 from oncall.diagnosis.report import threshold
 from oncall.model import (
     Service,
@@ -40,7 +39,7 @@ def _promql(spec: SignalSpec, service: Service) -> str:
 
 
 def _signal(name: str, spec: SignalSpec, base: SignalSpec, service: Service) -> ShownSignal:
-    query = next((_promql(spec, service) for f in FORMS_OF_METRICS if getattr(spec, f) is not None), None)
+    query = None if spec.step or spec.up else _promql(spec, service)
     bounds = threshold(name, base, service)
     way = "below" if base.below else "above"
     said = [f"{k} {way} {v:g}" for k in ("warning", "critical") if (v := getattr(bounds, k)) is not None]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from oncall.config_rules import signal_complaints
 from oncall.errors import ConfigError, RunbookError, UsageFault
 from oncall.model import SignalSpec
 from oncall.runbook.expression import Expression
@@ -18,7 +19,6 @@ COMMANDS = frozenset({"restart", "cancel_root", "terminate_root", "rollback_prep
 BACKENDS = frozenset({"postgres"})
 PROBES = ("postgres", "sql", "promql", "health")
 _ISSUE = re.compile(r"[a-z][a-z0-9_]*")
-_FORMS = ("gauge", "rate", "ratio", "quantile", "mean", "promql", "step", "up")
 
 
 def packaged_folder() -> Path:
@@ -102,27 +102,10 @@ def _fail(
 
 
 def _check_signal(document: Document, name: str, spec: SignalSpec) -> None:
-    given = [form for form in _FORMS if getattr(spec, form) is not None]
-    if len(given) != 1:
-        what = "no form" if not given else "more than one form: " + ", ".join(given)
-        raise _fail(document, ("signals", name), what, f"Give exactly one of {', '.join(_FORMS)}.")
-    if (spec.quantile is None) != (spec.of is None):
-        raise _fail(document, ("signals", name), "`quantile` and `of` go together")
-    if spec.quantile is not None and not 0 < spec.quantile < 1:
-        raise _fail(document, ("signals", name, "quantile"), f"{spec.quantile} is not between 0 and 1")
+    for key, complaint in signal_complaints(spec):
+        raise _fail(document, ("signals", name, *key), complaint)
     if spec.up is not None and spec.up not in BACKENDS:
         raise _fail(document, ("signals", name, "up"), f"{spec.up!r} is not one of {', '.join(BACKENDS)}")
-    if spec.up is None and spec.step is None:
-        _check_form(document, name, spec)
-
-
-def _check_form(document: Document, name: str, spec: SignalSpec) -> None:
-    from oncall.signals import to_promql
-
-    try:
-        to_promql(spec, {}, 60.0)
-    except (ValueError, RunbookError) as error:
-        raise _fail(document, ("signals", name), str(error)) from None
 
 
 class _Checker:
