@@ -1,0 +1,81 @@
+"""What tests of several rooms share: the program as a process, and one healthy lab to look at."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cli.program import Program
+from tests.clients.pgstand import Stand, stand
+from tests.lab.conftest import Lab
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """`oncall` in a home of its own, with no service file yet."""
+    return Program(tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def healthy_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab that tests only look at. Its metrics are already in Prometheus."""
+    lab = Lab(tmp_path_factory.mktemp("healthy"))
+    lab.do("up", "--seed", "7")
+    try:
+        lab.do("up")
+        lab_settles(lab)
+        yield lab
+    finally:
+        lab.do("down")
+        assert lab.leaves_nothing()
+
+
+def lab_settles(lab: Lab) -> None:
+    """Waits until Prometheus holds enough samples that every signal has a value."""
+    from oncall.lab import place, watch
+
+    watch.await_usual(lab.record, place.quiet_since(lab.record), 8, lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def lab_service(healthy_lab: Lab) -> Mapping[str, Any]:
+    """The lab's entry of a service file, to be varied: one backend is changed, the others are there."""
+    written = yaml.safe_load((healthy_lab.folder / "service.yaml").read_text())
+    service: Mapping[str, Any] = written["services"]["lab"]
+    return service
+
+
+Varied = Callable[..., Program]
+
+
+@pytest.fixture
+def varied(program: Program, lab_service: Mapping[str, Any]) -> Varied:
+    """The program with a service `bot` that is the lab but for the keys given; None takes one away.
+
+    A key with `__` changes only a part: `postgres__dsn="..."`."""
+
+    def make(**changes: Any) -> Program:  # noqa: ANN401  # whatever YAML can say
+        service = {k: dict(v) if isinstance(v, dict) else v for k, v in lab_service.items()}
+        for name, value in changes.items():
+            outer, _, inner = name.partition("__")
+            if inner:
+                service[outer][inner] = value
+            elif value is None:
+                service.pop(outer)
+            else:
+                service[outer] = value
+        program.services(bot=service)
+        return program
+
+    return make
+
+
+@pytest.fixture(scope="session", params=[15, 18])
+def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """A Postgres of each major version."""
+    with stand(tmp_path_factory.mktemp("postgres"), request.param) as made:
+        made.admin.execute("CREATE ROLE oncall LOGIN PASSWORD 'secret-canary'")
+        made.admin.execute("GRANT pg_monitor TO oncall")
+        yield made
