@@ -102,7 +102,7 @@ class Ratio(Written, frozen=True):
 
 
 class SignalSpec(Written, frozen=True):
-    """A signal as written: one of the forms, and what it means. Exactly one form is given (`of` belongs to quantile)."""
+    """A signal as written: exactly one of the forms (`of` belongs to quantile), and what it means."""
 
     title: str | None = None
     unit: str | None = None

@@ -1,5 +1,6 @@
 """`oncall diagnose`: what is wrong, why, and what to do next."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,11 +107,11 @@ def _asking(at: str | None, window: str | None, baseline: str | None, timeout: s
 
 
 def _issues(books: "Library", issue: str | None, alert: str | None) -> tuple[str, ...]:
-    if issue and alert:
+    if issue is not None and alert is not None:
         raise UsageFault("an issue and --alert were both given", hint="Give one of them.")
-    if alert:
+    if alert is not None:
         return (books.for_alert(alert),)
-    return (issue,) if issue else books.issues()
+    return books.issues() if issue is None else (issue,)
 
 
 async def _all(
@@ -139,5 +140,6 @@ def _print(name: str, found: list["Diagnosis"], options: Options, *, many: bool)
         from oncall.render.diagnosis import diagnosis
 
         console, ascii_only = common.out()
+        height = console.height - 2 if sys.stdout.isatty() else None
         for one in found:
-            console.print(diagnosis(one, width=console.width, ascii_only=ascii_only))
+            console.print(diagnosis(one, width=console.width, ascii_only=ascii_only, height=height))

@@ -16,6 +16,13 @@ from oncall.model import (
 from oncall.runbook.model import CauseSpec, EvidenceSpec, Runbook, StepSpec
 from oncall.signals import to_promql
 
+# What a diagnosis asks the server for first (PostgreSQL 13 and later).
+_USUAL = {
+    "statements_schema": "public",
+    "statements_mean": "mean_exec_time",
+    "statements_total": "total_exec_time",
+}
+
 
 def runbook_text(runbook: Runbook, service: Service) -> ShownRunbook:
     """What `diagnose` would ask of this service, and how it would judge the answers."""
@@ -64,9 +71,9 @@ def _step(name: str, spec: StepSpec, service: Service) -> ShownStep:
 
 
 def _sql(text: str, service: Service) -> str:
-    """The statement as psql takes it. What only the server can say stays a psql variable."""
+    """The statement as psql takes it, for a server whose pg_stat_statements is where it usually is."""
     application = (service.postgres.application_name if service.postgres else None) or ""
-    filled = fill(text, {"application_name": application})
+    filled = fill(text, {"application_name": application, **_USUAL})
     return (text if isinstance(filled, Unavailable) else filled).strip()
 
 

@@ -21,17 +21,22 @@ WIDEST = 140
 NARROWEST = 20
 
 
-def diagnosis(d: Diagnosis, *, width: int, steps: bool = True, ascii_only: bool = False) -> Group:
+def diagnosis(
+    d: Diagnosis, *, width: int, steps: bool = True, ascii_only: bool = False, height: int | None = None
+) -> Group:
     """The page, at most `width` cells wide. Print it with a console that does not add colour of its own.
 
     `steps` false leaves out the rows that the steps brought back. `ascii_only` is for a terminal or encoding
-    without Unicode.
+    without Unicode. On a screen of `height` lines that the page does not fit, its answer stands once more at its
+    end: that is what is left to be seen.
     """
     width = min(WIDEST, max(NARROWEST, width))
     d = inert(d, ascii_only=ascii_only)
     blocks = [header(d, width), signals(d, width), causes(d, width)]
     blocks += step_blocks(d, width) if steps else []
     blocks += [_unseen(d, width), _notes(d, width), _footer(d, width)]
+    if height is not None and sum(len(block) + 1 for block in blocks if block) > height:
+        blocks.append(header(d, width))
     lines = list(_joined(block for block in blocks if block))
     for shown in lines:
         shown.rstrip()

@@ -117,3 +117,14 @@ def test_json_and_markdown_need_no_rich() -> None:
 def _python(script: str) -> str:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_answer_stands_last_too_where_the_page_is_longer_than_the_screen(name: str) -> None:
+    whole = printed(diagnosis(SAMPLES[name](), width=80), 80).rstrip().split("\n")
+    short = printed(diagnosis(SAMPLES[name](), width=80, height=10), 80).rstrip().split("\n")
+    tall = printed(diagnosis(SAMPLES[name](), width=80, height=500), 80).rstrip().split("\n")
+    assert tall == whole
+    answer = short[len(whole) + 1 :]
+    assert answer == whole[: len(answer)]
+    assert any(line.startswith("Cause") for line in answer)
