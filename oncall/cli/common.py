@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from oncall.errors import Exit
+from oncall.errors import Exit, UsageFault
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Mapping
@@ -57,7 +58,7 @@ ConfigOption = Annotated[
     typer.Option("--config", metavar="FILE", help="The service file, instead of the usual places."),
 ]
 OutputOption = Annotated[
-    Output | None, typer.Option("--output", help="How to print the answer.", show_default="table")
+    Output | None, typer.Option("--output", help="How to print the answer; table unless told.")
 ]
 
 
@@ -88,11 +89,11 @@ class Options:
 def settle(ctx: typer.Context, service: str | None, config: Path | None, output: Output | None) -> Options:
     """The options in force: those after the command win over those before it."""
     before: Options = ctx.find_root().obj or Options()
-    return Options(
-        service=service or before.service,
-        config=config or before.config,
-        output=output or before.output,
-    )
+    name = before.service if service is None else service
+    if name == "":
+        # A variable that a script forgot to set must not become the default service.
+        raise UsageFault("--service: an empty name", hint="Is a variable of the calling script not set?")
+    return Options(service=name, config=config or before.config, output=output or before.output)
 
 
 def out() -> "tuple[Console, bool]":
@@ -104,12 +105,17 @@ def out() -> "tuple[Console, bool]":
 
     from oncall.render.look import look
 
+    class Paper(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            let_go()
+
     seen = look(os.environ, encoding=sys.stdout.encoding or "ascii", terminal=sys.stdout.isatty())
     columns = os.environ.get("COLUMNS", "")
     width = int(columns) if columns.isdigit() and int(columns) else None
     if width is None:
         width = os.get_terminal_size(1).columns if sys.stdout.isatty() else 120
-    console = Console(
+    console = Paper(
         width=max(20, width),
         color_system="auto" if seen.color else None,
         force_terminal=seen.color,
@@ -121,15 +127,27 @@ def out() -> "tuple[Console, bool]":
 
 
 def note(text: str) -> None:
-    """Talk, which goes to stderr so that stdout stays data."""
-    print(text, file=sys.stderr)
+    """Talk, which goes to stderr so that stdout stays data. Nobody has to listen."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)
 
 
 def emit(data: bytes | str) -> None:
-    """One document on stdout, ended by one newline."""
-    text = data.decode() if isinstance(data, bytes) else data
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
-    sys.stdout.flush()
+    """One document on stdout, ended by one newline. Bytes go out as they are: JSON is UTF-8 at any terminal."""
+    try:
+        if isinstance(data, bytes):
+            sys.stdout.flush()
+            sys.stdout.buffer.write(data.removesuffix(b"\n") + b"\n")
+        else:
+            sys.stdout.write(data if data.endswith("\n") else data + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        let_go()
+
+
+def let_go() -> None:
+    """The reader (head, less) went away, which is its right: the rest goes nowhere, and the exit code stands."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run_async(coroutine: "Coroutine[Any, Any, T]") -> "T":

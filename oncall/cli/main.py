@@ -1,5 +1,8 @@
 """The root command, and the one boundary where errors become messages and exit codes."""
 
+import codecs
+import errno
+import io
 import os
 import sys
 from pathlib import Path
@@ -20,7 +23,7 @@ from oncall.errors import Exit, OncallError
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 # Rich help costs more than the rest of the start-up together: only a person's terminal gets it.
-_MARKUP = "rich" if sys.stdout.isatty() else None
+_MARKUP = "rich" if sys.stdout and sys.stdout.isatty() else None
 
 app = typer.Typer(
     name="oncall",
@@ -38,7 +41,7 @@ app.add_typer(lab_command.app, name="lab")
 
 def _version(asked: bool) -> None:
     if asked:
-        print(f"oncall {__version__}")
+        common.emit(f"oncall {__version__}")
         raise typer.Exit
 
 
@@ -56,8 +59,13 @@ def root(
 
 
 def _wants_json(argv: list[str]) -> bool:
-    pairs = zip(argv, [*argv[1:], ""], strict=True)
-    return any(a == "--output=json" or (a == "--output" and b == "json") for a, b in pairs)
+    """Whether the last --output asks for JSON, told from the words: parsing them may be what failed."""
+    last = ""
+    for word, following in zip(argv, [*argv[1:], ""], strict=False):
+        option, equals, value = word.partition("=")
+        if option == "--output":
+            last = value if equals else following
+    return last == "json"
 
 
 def _fail(argv: list[str], code: Exit, error: str, hint: str | None) -> int:
@@ -89,6 +97,30 @@ def _bug(argv: list[str], error: Exception) -> int:
     )
 
 
+def _misused(argv: list[str], error: Exception) -> int:
+    """Wrong usage, in typer's words; where a command is missing, the help is the answer."""
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    ctx = getattr(error, "ctx", None)
+    path = ctx.command_path if ctx else "oncall"
+    if type(error).__name__ == "NoArgsIsHelpError":
+        if not _wants_json(argv):
+            common.note(message)
+            return Exit.USAGE
+        message = "Missing command."
+    known = getattr(ctx.command, "commands", {}) if ctx and "command" in message else {}
+    there = f"There are: {', '.join(known)}. " if known else ""
+    return _fail(argv, Exit.USAGE, message.replace("Value error, ", ""), f"{there}See '{path} --help'.")
+
+
+def _unwritable(argv: list[str], error: OSError) -> int:
+    """Standard output takes no more (a full disk): a verdict that nobody can read is none."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF):
+        return _bug(argv, error)
+    common.let_go()
+    common.note(f"oncall: standard output cannot be written: {(error.strerror or '').lower()}")
+    return Exit.UNKNOWN
+
+
 def run(argv: list[str]) -> int:
     """Runs one command line; returns the exit code of the contract."""
     try:
@@ -97,20 +129,38 @@ def run(argv: list[str]) -> int:
     except OncallError as error:
         return _fail(argv, error.exit_code, str(error), error.hint)
     except UsageError as error:
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
-        ctx = getattr(error, "ctx", None)
-        path = ctx.command_path if ctx else "oncall"
-        return _fail(argv, Exit.USAGE, message, f"See '{path} --help'.")
+        return _misused(argv, error)
     except (typer.Abort, KeyboardInterrupt):
         common.note("oncall: interrupted")
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        # The reader (head, less) went away: that is its right. Keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except SystemExit:
+        # Typer's way to say that the reader of a help text went away.
         return Exit.OK
+    except OSError as error:
+        return _unwritable(argv, error)
     except Exception as error:
         return _bug(argv, error)
 
 
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """What the terminal's encoding lacks, in ASCII."""
+    from oncall.render.text import safe
+
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return safe(error.object[error.start : error.end], ascii_only=True), error.end
+
+
+def _ready_output() -> None:
+    """A stream that is closed swallows; one with a small alphabet says things in its own letters."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+    codecs.register_error("oncall.plainly", _plainly)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="oncall.plainly")
+
+
 def main() -> None:
+    _ready_output()
     sys.exit(run(sys.argv[1:]))

@@ -105,10 +105,16 @@ def check(
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    ctx: typer.Context,
+    service: ServiceOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = None,
+) -> None:
     """Print the JSON Schema of a runbook file, for editors."""
     import msgspec
 
-    from oncall.runbook.model import RunbookFile
+    from oncall.runbook.schema import json_schema
 
-    common.emit(msgspec.json.format(msgspec.json.encode(msgspec.json.schema(RunbookFile)), indent=2))
+    common.settle(ctx, service, config, output)
+    common.emit(msgspec.json.format(msgspec.json.encode(json_schema()), indent=2))
