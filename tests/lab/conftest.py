@@ -1,5 +1,6 @@
 """Labs of real servers: one for each Postgres version in a session, and as many as a test wants of its own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +50,14 @@ class Lab:
         done = self.run(*words)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
+
+    def diagnose(self) -> dict[str, Any]:
+        """What `oncall diagnose pool` says of the lab now, with its exit code."""
+        _, env = self.command()
+        words = [sys.executable, "-m", "oncall", "-s", "lab", "diagnose", "pool", "--output", "json"]
+        done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=90, check=False)
+        found: dict[str, Any] = {**json.loads(done.stdout), "exit": done.returncode}
+        return found
 
     def start(self, *words: str) -> "subprocess.Popen[bytes]":
         command, env = self.command(*words)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,8 +17,34 @@ OTHERS = [(cause, name) for cause, kind in faults.KINDS.items() for name in list
 ALL = [(15, *fault) for fault in USUAL] + [(18, *fault) for fault in OTHERS] + [(18, *USUAL[-1])]
 
 
+def sure(found: dict[str, Any], *kinds: str) -> set[str]:
+    return {c["id"] for c in found["causes"] if c["confidence"] in (kinds or ("confirmed", "likely"))}
+
+
+def recognised(lab: Lab, cause: str) -> bool:
+    """Whether the diagnosis puts the cause first; at no moment may it confirm another."""
+    found = lab.diagnose()
+    assert sure(found, "confirmed") <= {cause}, found["summary"]
+    if found["causes"][0]["id"] != cause or cause not in sure(found):
+        return False
+    assert found["severity"] in ("warning", "critical")
+    assert found["exit"] == {"warning": 1, "critical": 2}[found["severity"]]
+    assert len(found["summary"]["cause"]) > len(cause)
+    return True
+
+
+@pytest.mark.parametrize("version", [15, 18])
+def test_a_healthy_lab_is_called_healthy(labs: Callable[[int], Lab], version: int) -> None:
+    lab = labs(version)
+    until(lambda: lab.pool.quiet, 30)
+    found = lab.diagnose()
+    until(lambda: (found.update(lab.diagnose()), found["severity"] == "ok")[1], 30)
+    assert (found["verdict"], found["exit"]) == ("healthy", 0)
+    assert not sure(found)
+
+
 @pytest.mark.parametrize(("version", "cause", "variant"), ALL)
-def test_it_troubles_the_pool_and_heals(
+def test_it_troubles_the_pool_is_found_and_heals(
     labs: Callable[[int], Lab], version: int, cause: str, variant: str
 ) -> None:
     lab = labs(version)
@@ -26,6 +53,7 @@ def test_it_troubles_the_pool_and_heals(
         assert "Broken" in lab.do("break", cause, "--variant", variant)
         assert [(f.cause, f.variant) for f in lab.record.faults] == [(cause, variant)]
         until(lambda: lab.pool.troubled, 40)
+        until(lambda: recognised(lab, cause), 60)
     finally:
         assert cause in lab.do("heal", cause)
     until(lambda: lab.pool.quiet, 40)
