@@ -82,6 +82,7 @@ class Round:
         )
         # A backend that hangs must leave time for what stands in for it.
         self.deadline_s = min(5.0, 0.6 * ask.timeout_s)
+        self.interval_s = min(ask.interval_s, 0.3 * ask.timeout_s)
         self.specs = {n: self._spec(n) for n in runbook.shown if n in {**runbook.signals, **service.signals}}
 
     def _spec(self, name: str) -> SignalSpec:
@@ -169,7 +170,7 @@ class Round:
     async def _second_page(self, look: Look, first: Scrape | Unavailable) -> Scrape | Unavailable:
         if isinstance(first, Unavailable):
             return first
-        await asyncio.sleep(max(0.0, first.monotonic + self.ask.interval_s - time.monotonic()))
+        await asyncio.sleep(max(0.0, first.monotonic + self.interval_s - time.monotonic()))
         return await self._watched("scrape", look.once())
 
     def _live(
@@ -203,7 +204,7 @@ class Round:
             return Measured(signals=signals, end=self.moment.end), {}, Part(failed=failed)
         cause = "could not be read" if configured else "is not configured"
         note = (
-            f"prometheus {cause}: the signals are from two looks at /metrics, {self.ask.interval_s:g} s apart; "
+            f"prometheus {cause}: the signals are from two looks at /metrics, {self.interval_s:g} s apart; "
             "without history, no change can be told"
         )
         measured = Measured(signals=from_pages(first, second, specs), end=self.moment.end)

@@ -259,6 +259,16 @@ def test_row_32_a_label_name_that_is_none_is_refused(program: Program) -> None:
     assert f"{path}:5: services.bot.prometheus.selector" in said.err
 
 
+def test_the_two_looks_at_metrics_are_within_the_timeout(program: Program) -> None:
+    """Without Prometheus: an interval that is longer than the whole time is cut, and the report says so."""
+    with served() as page:
+        program.services(bot={"url": page.url})
+        said = program.run("diagnose", "pool", "--interval", "1h", "--timeout", "1s", "--output", "json")
+    assert signal(said.json, "pool_active")["value"] == 4
+    assert said.json["duration_ms"] < 10_000
+    assert any("two looks at /metrics, 0.3 s apart" in note for note in said.json["notes"])
+
+
 # --- row 43: nothing is configured ---------------------------------------------------------------
 
 
