@@ -98,8 +98,9 @@ class Round:
 
     async def run(self) -> Readings:
         """Every answer, or why there is none, within the timeout."""
-        (measured, live, metric_part), (database, steps, postgres_part), other = await asyncio.gather(
-            self._metrics(), self._postgres(), self._other_steps()
+        # Postgres first: signing in takes it the most round trips, in which the library for HTTP can load.
+        (database, steps, postgres_part), (measured, live, metric_part), other = await asyncio.gather(
+            self._postgres(), self._metrics(), self._other_steps()
         )
         answers = {**steps, **other}
         signals = {**measured.signals, **self._derived(answers, postgres_part.refusal)}

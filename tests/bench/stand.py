@@ -34,8 +34,11 @@ class Stand:
 
     @property
     def env(self) -> dict[str, str]:
-        """Ours, with folders of the bench's own; nothing that would lead libpq elsewhere."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "ONCALL_"))}
+        """Ours, with folders of the bench's own; nothing that would lead libpq or Python elsewhere.
+
+        Modules are compiled, as an installation leaves them, also where this checkout's are not."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "ONCALL_", "PYTHON"))}
+        kept["PYTHONPYCACHEPREFIX"] = str(self.folder / "compiled")
         homes = {f"XDG_{kind}_HOME": str(self.folder / kind.lower()) for kind in ("DATA", "STATE", "CONFIG")}
         return {**kept, **homes}
 
