@@ -18,7 +18,8 @@ class Judged(Frozen, frozen=True):
     report: EvidenceReport
     weight: int
     firm: bool
-    """It may decide: neither resting on too short a history, nor on a change later than the symptom."""
+    """It may decide: it rests neither on too short a history nor on a change later than the symptom, and nothing
+    else that was read explains it."""
     missing: frozenset[str]
 
 
@@ -75,10 +76,11 @@ def _judge(facts: Facts, item: EvidenceSpec) -> Judged:
         query=query,
         decisive=item.decisive,
     )
+    explained = item.unless is not None and bool(facts.evaluate(item.unless).truth())
     return Judged(
         report=report,
         weight=item.weight,
-        firm=not late and not result.weak,
+        firm=not late and not result.weak and not explained,
         missing=result.missing if holds is None else frozenset(),
     )
 

@@ -187,7 +187,7 @@ class _Checker:
             self.expression(cause.explains, *key, "explains")
         for at, item in enumerate(cause.evidence):
             place = (*key, "evidence", at)
-            for text in (item.when, item.value, item.baseline):
+            for text in (item.when, item.unless, item.value, item.baseline):
                 if text:
                     self.expression(text, *place)
             for text in (item.text, item.otherwise):

@@ -53,6 +53,9 @@ class EvidenceSpec(Written, frozen=True):
     weight: Annotated[int, Meta(ge=1, le=5)] = 1
     decisive: Annotated[bool, Meta(description="Shows the mechanism itself; confirmed needs one.")] = False
     against: Annotated[bool, Meta(description="Speaks against the cause; decisive: rules it out.")] = False
+    unless: Annotated[
+        Condition | None, Meta(description="Where this holds, the evidence supports but decides nothing.")
+    ] = None
     onset_of: Annotated[
         str | None, Meta(description="A signal that must not have changed later than the symptom did.")
     ] = None
