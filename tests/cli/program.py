@@ -110,20 +110,20 @@ class Program:
         said = self.run("--output", "json", *words)
         return said.json, said.code
 
-    def start(self, *words: str, columns: int = 80, rows: int = 60, **env: str) -> "pexpect.spawn[bytes]":
+    def start(self, *words: str, columns: int = 80, rows: int = 60) -> "pexpect.spawn[bytes]":
         """The command at a terminal."""
         return pexpect.spawn(
             self.command[0],
             [*self.command[1:], *words],
-            env={"TERM": "xterm-256color", **self.env, **env},
+            env={"TERM": "xterm-256color", **self.env},
             cwd=str(self.work()),
             dimensions=(rows, columns),
             timeout=60,
         )
 
-    def at_terminal(self, *words: str, columns: int = 80, **env: str) -> tuple[str, int]:
+    def at_terminal(self, *words: str, columns: int = 80) -> tuple[str, int]:
         """Everything that a terminal received, and the exit code."""
-        child = self.start(*words, columns=columns, **env)
+        child = self.start(*words, columns=columns)
         text = child.read()
         child.close()
         return bytes(text).decode(), int(child.exitstatus if child.exitstatus is not None else -1)

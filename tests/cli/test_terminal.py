@@ -65,8 +65,8 @@ def test_row_44_piped_is_plain(varied: Varied) -> None:
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["NO_COLOR", "dumb"])
 def test_row_44_no_control_codes_where_they_are_not_wanted(varied: Varied, env: Mapping[str, str]) -> None:
     with served() as page:
-        program = varied(url=page.url, prometheus=None)
-        text, code = program.at_terminal("diagnose", "pool", "--interval", "100ms", **env)
+        program = varied(url=page.url, prometheus=None).under(**env)
+        text, code = program.at_terminal("diagnose", "pool", "--interval", "100ms")
     assert code in (Exit.OK, Exit.UNKNOWN)
     report = text[text.index("POOL") :] if env.get("NO_COLOR") else text
     assert not CONTROL.search(report.replace("\r\n", ""))
