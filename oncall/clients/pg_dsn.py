@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from oncall import dsn
 from oncall import scrub as scrubbing
+from oncall.clients.ajar import ajar
 from oncall.errors import ConfigError
 
 Params = dict[str, str]
@@ -16,8 +17,9 @@ Params = dict[str, str]
 
 def parse_dsn(text: str, key: str = "postgres.dsn") -> Params:
     """The parameters of a DSN. Raises ConfigError that shows nothing of it: any part may be a password."""
-    import psycopg
+    ajar("psycopg", "pq")
     from psycopg.conninfo import conninfo_to_dict
+    from psycopg.errors import Error
 
     try:
         # First by our own rules: libpq takes the rest of an unescaped password for a host, and shows that.
@@ -25,7 +27,7 @@ def parse_dsn(text: str, key: str = "postgres.dsn") -> Params:
         found = conninfo_to_dict(text)
     except ValueError as error:
         raise ConfigError(f"{key} cannot be read (it is not shown): {error}") from None
-    except psycopg.Error:
+    except Error:
         hint = "an option of it is none that libpq knows"
         raise ConfigError(f"{key} cannot be read (it is not shown)", hint=hint) from None
     return {name: str(value) for name, value in found.items() if value is not None}

@@ -158,11 +158,11 @@ def _libraries() -> list[str]:
 @contextmanager
 def _or_lost() -> Iterator[None]:
     """libpq's complaint in the middle: the connection has ended."""
-    import psycopg
+    from psycopg.errors import Error
 
     try:
         yield
-    except psycopg.Error as error:
+    except Error as error:
         raise Lost(one_line(str(error))) from None
 
 
@@ -239,10 +239,10 @@ class Wire:
 
     async def _rows(self) -> Rows | ServerError | None:
         """The next answer, its rows taken one by one and only so many kept. None: there is no other."""
-        import psycopg
+        from psycopg.errors import Error
         from psycopg.pq import ExecStatus
 
-        with suppress(psycopg.Error):  # it has begun already: then libpq gathers it whole
+        with suppress(Error):  # it has begun already: then libpq gathers it whole
             self.conn.set_single_row_mode()
         rows: list[tuple[Scalar, ...]] = []
         total = 0
@@ -318,12 +318,12 @@ class Wire:
             self.conn.finish()
 
     async def _cancel(self) -> None:
-        import psycopg
+        from psycopg.errors import NotSupportedError
         from psycopg.pq import PollingStatus
 
         try:
             cancel = self.conn.cancel_conn()
-        except psycopg.NotSupportedError:  # libpq before 17 has the blocking call only
+        except NotSupportedError:  # libpq before 17 has the blocking call only
             threading.Thread(target=self.conn.get_cancel().cancel, daemon=True).start()
             return
         try:
