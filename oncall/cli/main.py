@@ -5,6 +5,7 @@ import errno
 import gc
 import io
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -20,17 +21,27 @@ from oncall.cli import runbook as runbook_command
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
 from oncall.cli.quick import quicken
 from oncall.errors import Exit, OncallError
+from oncall.render.look import look
 
 # The base of typer's own usage errors; typer does not export it by name.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
-# Rich help costs more than the rest of the start-up together: only a person's terminal gets it.
-_MARKUP = "rich" if sys.stdout and sys.stdout.isatty() else None
+_RICH_FROM = 60
+"""Columns. On fewer, rich cuts the names of the options, which plain help does not."""
+
+
+def _markup() -> str | None:
+    """Rich help costs more than the rest of the start-up together: only a person's terminal of colour gets it."""
+    if not sys.stdout or not sys.stdout.isatty():
+        return None
+    seen = look(os.environ, encoding=sys.stdout.encoding, terminal=True)
+    return "rich" if seen.color and shutil.get_terminal_size().columns >= _RICH_FROM else None
+
 
 app = typer.Typer(
     name="oncall",
     no_args_is_help=True,
-    rich_markup_mode=_MARKUP,  # type: ignore[arg-type]  # a Literal, chosen at run time
+    rich_markup_mode=_markup(),  # type: ignore[arg-type]  # a Literal, chosen at run time
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Says what is wrong with the service, why, and the one safe command to run next.",

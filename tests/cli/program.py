@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pexpect
+import pyte
 
 # What must not come in from whoever runs the tests.
 _FOREIGN = ("PG", "ONCALL_", "_ONCALL", "XDG_", "LC_", "HTTP_", "HTTPS_", "ALL_", "NO_PROXY", "http", "all_")
@@ -127,6 +128,13 @@ class Program:
         text = child.read()
         child.close()
         return bytes(text).decode(), int(child.exitstatus if child.exitstatus is not None else -1)
+
+
+def screen(text: str, columns: int) -> list[str]:
+    """What stands on a terminal of that width at the end."""
+    shown = pyte.Screen(columns, 500)
+    pyte.Stream(shown).feed(text)
+    return [line.rstrip() for line in shown.display]
 
 
 def step(report: Mapping[str, Any], name: str) -> dict[str, Any]:

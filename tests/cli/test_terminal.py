@@ -9,12 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pexpect
-import pyte
 import pytest
 
 from oncall.errors import Exit
 from oncall.lab.servers import Server, start_prometheus, stop
 from tests.cli.page import served
+from tests.cli.program import screen
 from tests.clients.pgstand import Stand
 from tests.conftest import Varied
 
@@ -22,13 +22,6 @@ CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 HALF_A_SECOND = 0.5
 GENEROUSLY = 1.0
 """What a loaded machine of two cores may take for the same."""
-
-
-def screen(text: str, columns: int) -> list[str]:
-    """What stands on a terminal of that width at the end."""
-    shown = pyte.Screen(columns, 500)
-    pyte.Stream(shown).feed(text)
-    return [line.rstrip() for line in shown.display]
 
 
 def words_of(text: str) -> set[str]:
