@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 MIB = 2**20
 # ru_maxrss counts bytes on a Mac, kibibytes elsewhere.
@@ -15,11 +15,11 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass(frozen=True)
 class Program:
-    """A command line to be measured. `codes`: the exit codes with which it has done its work."""
+    """A command line to be measured, with its whole environment. `codes`: with which it has done its work."""
 
     name: str
     command: Sequence[str]
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str]
     codes: frozenset[int] = frozenset({0})
 
 
@@ -61,7 +61,7 @@ def once(program: Program) -> Run:
     begun = time.perf_counter()
     child = subprocess.Popen(
         list(program.command),
-        env={**os.environ, **program.env},
+        env=dict(program.env),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
