@@ -260,6 +260,7 @@ def test_row_17_through_pgbouncer(postgres: Stand, varied: Varied) -> None:
 HOSTILE = "SELECT pg_sleep(60) /* \x1b[31m \x1b]0;owned\x07 \u202e [/red] j->'[i]' %s {} */"
 
 
+@ONE
 def test_row_18_hostile_text_is_inert(postgres: Stand, program: Program) -> None:
     postgres.admin.execute(
         "CREATE DATABASE latin ENCODING LATIN1 TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
