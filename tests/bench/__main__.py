@@ -4,6 +4,7 @@ Prints a table; asserts nothing, since a busy machine is not a fault of the prog
 in the same minute, so that the ratios hold where the times do not."""
 
 import argparse
+import signal
 import sys
 import time
 
@@ -23,6 +24,8 @@ def main() -> None:
     parser.add_argument("--part", action="append", choices=list(PARTS), help="only this one (repeatable)")
     parser.add_argument("--runs", type=int, default=11, metavar="N", help="runs of each program (11)")
     options = parser.parse_args()
+    # A polite end takes the lab down too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     begun = time.monotonic()
     print(_line(_HEAD), "| --- | --: | --: | --: | --: |", sep="\n", flush=True)
     with lab() as stand:
