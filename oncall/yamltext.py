@@ -209,6 +209,7 @@ def _complaint(data: Value, type: type[Any]) -> str | None:
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
+_NAME = re.compile(r"matching regex '(.*)'")
 _ENUM = re.compile(r"Invalid (?:enum )?value .*", re.DOTALL)
 
 
@@ -223,7 +224,12 @@ def _mistake(
     """The error to raise for msgspec's message about a key path."""
     full = (*at, *key)
     said, hint = None, None
-    if unknown := _UNKNOWN.fullmatch(what):
+    named = _NAME.search(what)
+    bad = next((k for k in _keys(doc, full) if named and not re.search(named[1], k)), None)
+    if bad is not None:
+        full = (*full, bad)
+        said = f"{masked(bad)} is no name here, expected text matching {named[1] if named else ''}"
+    elif unknown := _UNKNOWN.fullmatch(what):
         full = (*full, unknown[1])
         allowed = keys_of(types_at(type, key))
         said = f"unknown key {masked(unknown[1])}; allowed: {', '.join(allowed)}"
@@ -236,6 +242,11 @@ def _mistake(
         said = f"found {_found(doc, full)}, expected {expected}"
         hint = "Write it in quotes." if expected == "text" and _is_number(doc, full) else None
     return error(f"{doc.where(full)}: {in_words(full)}: {said or what}", hint=hint)
+
+
+def _keys(doc: Document, key: Key) -> list[str]:
+    value = _value_at(doc.data, key)
+    return list(value) if isinstance(value, dict) else []
 
 
 def _not_in(doc: Document, key: Key, allowed: list[str]) -> tuple[str, str | None]:

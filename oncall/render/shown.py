@@ -56,6 +56,8 @@ def _cause(cause: ShownCause) -> Iterator[str]:
         yield f"    {item.role}: {safe(item.when)}"
         if item.why:
             yield f"      {safe(item.why)}"
+    yield from (f"    next: {safe(command)}" for command in cause.next)
+    yield from (f"    later: {safe(advice)}" for advice in cause.advice)
 
 
 def _code(text: str, language: str, markdown: bool) -> Iterator[str]:
