@@ -36,7 +36,7 @@ def test_one_connection_and_at_most_fifteen_statements(pg: Stand) -> None:
         pg.until("SELECT current_setting('log_statement') = 'all'")
         mark = pg.server.log.stat().st_size
         answers = pg.ask()
-        log = pg.server.log.read_text()[mark:]
+        log = pg.server.log.read_bytes()[mark:].decode(errors="replace")
         ours = [line for line in log.splitlines() if "oncall" in line]
         statements = [
             line for line in log.splitlines() if "LOG:  execute" in line or "LOG:  statement" in line
