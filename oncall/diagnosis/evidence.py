@@ -86,14 +86,13 @@ def _judge(facts: Facts, item: EvidenceSpec) -> Judged:
 
 
 def _text(facts: Facts, item: EvidenceSpec, result: Value) -> str:
-    """What was found. Where the text has gaps: the other text, or what could not be read."""
+    """What was found. Where the text has gaps: the other text, or that it could not be told (`missing` says why)."""
     texts = (item.otherwise, item.text) if result.truth() is False else (item.text, item.otherwise)
     said = [say(facts, text) for text in texts if text]
     whole = next((text for text, complete in said if complete), None)
     if whole is not None and (result.known or texts[0] == item.text):
         return whole
-    reasons = ", ".join(sorted(result.missing))
-    return f"{item.id.replace('_', ' ')}: could not be told" + (f" ({reasons})" if reasons else "")
+    return f"{item.id.replace('_', ' ')}: could not be told"
 
 
 def _numbers(facts: Facts, item: EvidenceSpec) -> tuple[float | None, float | None]:

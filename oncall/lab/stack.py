@@ -279,7 +279,9 @@ def service_file(folder: Path, record: Record) -> str:
 def _program() -> list[str]:
     """How this installation of oncall is called from anywhere."""
     script = Path(sys.executable).with_name("oncall")
-    return [str(script)] if script.exists() else [sys.executable, "-m", "oncall"]
+    if not script.exists():
+        return [sys.executable, "-m", "oncall"]
+    return ["oncall"] if shutil.which("oncall") == str(script) else [str(script)]
 
 
 # --- status ----------------------------------------------------------------------------------
