@@ -21,6 +21,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+PAGED_AFTER = 32
+"""Samples, a second apart, in which requests waited: by then a person is there."""
 USUAL_SAMPLES = 75
 """Seconds of usual life before the demo breaks it: with fewer than 60 samples a change is weak evidence."""
 DEMO_CAUSES = {"pool": "pool.connection_leak"}
@@ -232,12 +234,12 @@ def _stage(folder: Path, cause: str, variant: str | None, postgres: int | None) 
         fault = faults.break_(folder, cause, variant, 1.0, None)
         record = place.running(folder)
         common.note(f"3. Breaking it: {faults.KINDS[cause].variants[fault.variant]}.")
-        # Whoever is paged comes a moment later: Prometheus has seen it by then.
+        # Whoever is paged comes half a minute later, as an alert that must hold for a while lets them.
         pool = watch.await_pool(
             record,
-            lambda p: p.exhausted and (not record.url("prometheus") or watch.waits_seen(record) >= 5),
+            lambda p: p.exhausted and (not record.url("prometheus") or watch.waits_seen(record) >= PAGED_AFTER),
             "an exhausted pool",
-            90,
+            120,
             tick,
         )
     common.note(f"   The pool is exhausted: {pool.active:g} of {pool.size:g} held, {pool.waiting:g} waiting.")

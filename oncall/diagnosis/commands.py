@@ -4,7 +4,7 @@ import shlex
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from oncall.model import Service, Table, Unavailable
+from oncall.model import Service, Unavailable
 
 if TYPE_CHECKING:
     from oncall.diagnosis.readings import DatabaseTarget, Facts
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 _SIGNAL = (
     "SELECT a.pid, pg_catalog.{function}(a.pid) FROM pg_catalog.pg_stat_activity a"
     " WHERE a.pid = {pid} AND a.{began} BETWEEN '{low}' AND '{high}'"
-    " AND a.backend_type = 'client backend' AND a.pid <> pg_catalog.pg_backend_pid()"
+    " AND a.backend_type = 'client backend' AND a.datname = pg_catalog.current_database()"
+    " AND a.pid <> pg_catalog.pg_backend_pid()"
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r"
     " WHERE r.oid = a.usesysid AND (r.rolsuper OR r.rolreplication))"
 )
@@ -28,7 +29,7 @@ def command_lines(facts: "Facts") -> dict[str, str]:
     lines: dict[str, str | None] = {"restart": restart(facts.service)}
     target = facts.readings.database
     if target and not target.pooler:
-        root, longest = _row(facts, "locks"), _row(facts, "longest")
+        root, longest = _first(_rows(facts, "locks")), _first(_of_app(_rows(facts, "longest")))
         lines["cancel_root"] = _signal(target, "pg_cancel_backend", root, "xact_start", "xact_s")
         lines["terminate_root"] = _signal(target, "pg_terminate_backend", root, "xact_start", "xact_s")
         lines["cancel_longest"] = _signal(target, "pg_cancel_backend", longest, "query_start", "running_s")
@@ -46,17 +47,29 @@ def restart(service: Service) -> str | None:
     return f"ssh {shlex.quote(service.ssh)} {shlex.quote(line)}" if service.ssh else line
 
 
-def _row(facts: "Facts", step: str) -> dict[str, str]:
-    """The first row of a step as text; empty where there is none."""
+def _rows(facts: "Facts", step: str) -> list[dict[str, str]]:
+    """The rows of a step as text; none where it was not read."""
     reading = facts.readings.steps.get(step)
-    if reading is None or isinstance(reading.answer, Unavailable) or not reading.answer.rows:
-        return {}
-    table: Table = reading.answer
-    return {c.name: str(v) for c, v in zip(table.columns, table.rows[0], strict=True) if v is not None}
+    if reading is None or isinstance(reading.answer, Unavailable):
+        return []
+    names = [c.name for c in reading.answer.columns]
+    return [
+        {name: str(v) for name, v in zip(names, row, strict=True) if v is not None}
+        for row in reading.answer.rows
+    ]
 
 
-def _psql(target: "DatabaseTarget", statement: str) -> str:
-    place = ["-h", target.host, "-p", str(target.port), "-U", target.role, "-d", target.database]
+def _of_app(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Statements of the app that work, and do not themselves wait for somebody."""
+    return [row for row in rows if row.get("app") == "True" and "blocked_by" not in row]
+
+
+def _first(rows: list[dict[str, str]]) -> dict[str, str]:
+    return rows[0] if rows else {}
+
+
+def _psql(target: "DatabaseTarget", statement: str, role: str | None = None) -> str:
+    place = ["-h", target.host, "-p", str(target.port), "-U", role or target.role, "-d", target.database]
     return shlex.join(["psql", *place, "-c", statement])
 
 
@@ -77,4 +90,5 @@ def _rollback(target: "DatabaseTarget", row: dict[str, str]) -> str | None:
     if not gid:
         return None
     literal = "'" + gid.replace("'", "''") + "'"
-    return _psql(target, f"ROLLBACK PREPARED {literal}")
+    # Only its owner or a superuser may.
+    return _psql(target, f"ROLLBACK PREPARED {literal}", row.get("usename"))

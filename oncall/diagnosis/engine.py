@@ -37,6 +37,7 @@ Progress = Callable[[str, str], None]
 
 # A refusal that measures the server itself, not the way to it.
 REFUSALS = frozenset({Absence.DOWN, Absence.NO_SLOTS, Absence.STARTING})
+UNREACHED = frozenset({Absence.DOWN, Absence.TIMEOUT, Absence.UNRESOLVED, Absence.TLS})
 PAST_S = 60.0
 """Asked about a moment longer ago than this, backends that know only the present are not asked."""
 
@@ -79,6 +80,7 @@ class Round:
             now=now,
             window_s=ask.window_s or service.windows.rate,
             baseline_s=ask.baseline_s or service.windows.baseline,
+            exact=ask.window_s is not None,
         )
         # A backend that hangs must leave time for what stands in for it.
         self.deadline_s = min(5.0, 0.6 * ask.timeout_s)
@@ -151,7 +153,8 @@ class Round:
             told = await self._prometheus(specs)
             first = await first_page
             if isinstance(told, Measured):
-                return told, self._live(told, first, specs), self._part_with_prometheus(first)
+                live = self._live(told, first, specs)
+                return self._brought_up(told, live), live, self._part_with_prometheus(first)
             second = await self._second_page(look, first)
             return self._from_pages(told, first, second, specs)
         finally:
@@ -181,10 +184,26 @@ class Round:
         alone = all((r.instances or 1) == 1 for r in told.signals.values())
         return live_gauges(page, specs) if alone else {}
 
+    def _brought_up(self, told: Measured, live: Mapping[str, float]) -> Measured:
+        """A symptom that both the newest sample and the service itself put higher is that high already.
+
+        The median of some scrapes would call a pool healthy that has been full for two of them."""
+        import msgspec
+
+        signals = dict(told.signals)
+        for name in self.runbook.spec.symptoms:
+            reading = signals.get(name)
+            if reading and name in live and reading.values and not isinstance(reading.now, Unavailable):
+                now = max(reading.now, min(live[name], reading.values[-1]))
+                signals[name] = msgspec.structs.replace(reading, now=now)
+        return msgspec.structs.replace(told, signals=signals)
+
     def _part_with_prometheus(self, page: Scrape | Unavailable) -> "Part":
         if not isinstance(page, Unavailable) or self.service.url is None or self.past:
             return Part()
-        return Part(unseen=(Unseen(what="scrape", reason=page.reason, hint=page.hint),))
+        gap = (Unseen(what="scrape", reason=page.reason, hint=page.hint),)
+        # Some services keep /metrics for Prometheus alone; one that does not answer at all is not well.
+        return Part(failed=gap) if page.kind in UNREACHED else Part(unseen=gap)
 
     def _from_pages(
         self,

@@ -86,13 +86,12 @@ def _judge(facts: Facts, item: EvidenceSpec) -> Judged:
 
 
 def _text(facts: Facts, item: EvidenceSpec, result: Value) -> str:
-    """What was found. Where the text has gaps: the other text, or that it could not be told (`missing` says why)."""
-    texts = (item.otherwise, item.text) if result.truth() is False else (item.text, item.otherwise)
-    said = [say(facts, text) for text in texts if text]
+    """What was found. What could not be read is said so (`missing` says why), whatever the text would claim."""
+    truth = result.truth()
+    texts = (item.otherwise, item.text) if truth is False else (item.text, item.otherwise)
+    said = [say(facts, text) for text in texts if text] if truth is not None else []
     whole = next((text for text, complete in said if complete), None)
-    if whole is not None and (result.known or texts[0] == item.text):
-        return whole
-    return f"{item.id.replace('_', ' ')}: could not be told"
+    return whole or f"{item.id.replace('_', ' ')}: could not be told"
 
 
 def _numbers(facts: Facts, item: EvidenceSpec) -> tuple[float | None, float | None]:

@@ -26,6 +26,7 @@ POINTS = 240
 """How many points of history are asked for: enough for a robust spread, little to send."""
 RECENT = 5
 """The median of so many samples is the present: one odd scrape decides nothing."""
+RATE_S = 60.0
 SKEW_S = 5.0
 INTERVAL_SPAN_S = 600.0
 
@@ -37,6 +38,17 @@ class Moment(Frozen, frozen=True):
     now: float
     window_s: float
     baseline_s: float
+    exact: bool = False
+    """The window was asked for on the command line, and rates are taken over all of it."""
+
+    def rate_s(self, interval_s: float | None) -> float:
+        """The seconds that rates are taken over: the window, but no more than a young incident fills.
+
+        A rate over five minutes shows a third of what began 100 s ago. A minute is enough where it holds four
+        scrapes; where the interval is not known, the window stays."""
+        if self.exact or interval_s is None:
+            return self.window_s
+        return min(self.window_s, max(RATE_S, 4 * interval_s))
 
     @property
     def end(self) -> float:
@@ -87,7 +99,8 @@ async def from_prometheus(
 
     Unavailable where the server does not answer at all; a signal that it does not have is absent by itself."""
     assert service.prometheus is not None
-    queries = {n: to_promql(s, service.prometheus.selector, moment.window_s) for n, s in signals.items()}
+    selector = service.prometheus.selector
+    queries = {n: to_promql(s, selector, moment.window_s) for n, s in signals.items()}
     async with Prometheus(service.prometheus) as server:
         asked = ages_promql({n: q.metrics for n, q in queries.items()}, moment.baseline_s, moment.window_s)
         worth, interval = await asyncio.gather(
@@ -95,6 +108,8 @@ async def from_prometheus(
         )
         if isinstance(worth, Unavailable):
             return worth
+        rate_s = moment.rate_s(interval)
+        queries = {n: to_promql(s, selector, rate_s) for n, s in signals.items()}
         skew = server.skew_s if server.skew_s and abs(server.skew_s) > SKEW_S else 0.0
         end = moment.end + (skew if moment.at is None else 0.0)
         answers = await _histories(server, queries, moment, end, deadline_s)
@@ -187,7 +202,9 @@ def _now(
     if warned := (*answer.warnings, *span.warnings):
         return Unavailable(kind=Absence.PARTIAL, reason=f"partial answer: {warned[0]}"), series
     age = worth.age_s if worth.age_s is not None else span.end - series.times[-1]
-    if age > stale_after(span.interval_s):
+    # A history without a present: Prometheus itself has marked the series as ended (the target is gone).
+    ended = worth.age_s is None and bool(query.metrics)
+    if ended or age > stale_after(span.interval_s):
         reason = f"stale: the newest sample is {age:.0f} s old"
         return Unavailable(kind=Absence.STALE, reason=reason, hint="is the target still scraped?"), series
     recent = _recent(series, span)

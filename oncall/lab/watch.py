@@ -64,8 +64,8 @@ def samples(record: Record, since: float) -> int:
 
 
 def waits_seen(record: Record) -> int:
-    """In how many of the last twenty seconds somebody waited for a connection, as Prometheus saw it."""
-    return _asked(record, "count_over_time((db_connection_pool_waiting > 0)[20s:1s])")
+    """In how many of the last sixty seconds somebody waited for a connection, as Prometheus saw it."""
+    return _asked(record, "count_over_time((db_connection_pool_waiting > 0)[60s:1s])")
 
 
 def _asked(record: Record, query: str) -> int:

@@ -58,7 +58,7 @@ _NUMERIC: dict[str, Callable[..., float]] = {
 }
 # These take the name of a step or a signal, not its value.
 _OF_NAME = {"count", "absence"}
-FUNCTIONS = frozenset({*_NUMERIC, *_OF_NAME, "first", "known", "roughly"})
+FUNCTIONS = frozenset({*_NUMERIC, *_OF_NAME, "first", "known", "roughly", "given"})
 
 
 class Expression:
@@ -120,6 +120,8 @@ def _check_call(function: str, args: Sequence[ast.expr]) -> list[str]:
         raise ValueError(f"no function {function!r}; there are {', '.join(sorted(FUNCTIONS))}")
     if not args or (function in {"abs", "log", "ceil", "known", "roughly", *_OF_NAME} and len(args) != 1):
         raise ValueError(f"{function}() takes {'one value' if args else 'a value'}")
+    if function == "given" and len(args) not in (2, 3):
+        raise ValueError("given() takes a condition, a value and, if you like, a reason")
     if function in _OF_NAME:
         if not isinstance(args[0], ast.Name):
             raise ValueError(f"{function}() takes the name of a step or signal")
@@ -198,9 +200,18 @@ def _compare(op: ast.cmpop, a: Value, b: Value) -> Value:
     return Value(_COMPARE[type(op)](left, right), weak=weak)
 
 
+def _given(condition: Value, value: Value, reason: Value | None = None) -> Value:
+    """The value where the condition holds or cannot be told; unknown, for a reason, where it does not hold."""
+    if condition.truth() is not False:
+        return value
+    return Value(None, frozenset({str(reason.value)} if reason else ()))
+
+
 def _call(function: str, values: Sequence[Value]) -> Value:
     if function == "known":
         return Value(values[0].known)
+    if function == "given":
+        return _given(*values)
     if function == "roughly":
         # Good enough here even over a short history: where it only guards against another reading.
         return values[0]._replace(weak=False)

@@ -12,7 +12,7 @@ from oncall.runbook.model import CauseSpec, Runbook, RunbookFile, StepSpec
 from oncall.runbook.template import places
 from oncall.yamltext import Document, decode, read
 
-SIGNAL_ATTRIBUTES = frozenset({"usual", "mean", "ratio", "shift", "live", "samples", "peak"})
+SIGNAL_ATTRIBUTES = frozenset({"usual", "mean", "ratio", "shift", "live", "last", "samples", "peak"})
 LIMITS = frozenset({"limits.pool", "limits.memory"})
 # Command lines that the engine makes from the service and the readings; see diagnosis/commands.py.
 COMMANDS = frozenset({"restart", "cancel_root", "terminate_root", "rollback_prepared", "cancel_longest"})

@@ -18,8 +18,8 @@ def things(pg: Stand) -> None:
 
 
 def sooner(name: str) -> Question:
-    """A question whose ages of 10 and 60 seconds are 0.2 and 0.4: nobody waits a minute in a test."""
-    text = load_sql(name).replace("> 10)", "> 0.2)").replace("> 60)", "> 0.4)")
+    """A question whose ages of 10, 30 and 60 seconds are 0.2 to 0.4: nobody waits a minute in a test."""
+    text = load_sql(name).replace("> 10)", "> 0.2)").replace("> 30)", "> 0.3)").replace("> 60)", "> 0.4)")
     return Question(id=name, sql=text)
 
 
@@ -50,6 +50,7 @@ def test_sessions_counts_each_state_and_its_ages(pg: Stand) -> None:
     (seen,) = rows(asked(pg.server.url, [sooner("sessions")]), "sessions")
     counts = {name: value for name, value in seen.items() if not name.endswith("_s")}
     assert counts == {
+        "named": True,
         "total": 6,
         "active": 2,
         "idle": 1,
@@ -59,8 +60,10 @@ def test_sessions_counts_each_state_and_its_ages(pg: Stand) -> None:
         "running_over_1s": 1,
         "running_over_5s": 0,
         "in_xact_over_10s": 3,
+        "in_xact_over_30s": 3,
         "in_xact_over_60s": 3,
         "idle_over_10s": 1,
+        "idle_over_30s": 1,
         "idle_over_60s": 1,
         "io_waiting": 0,
         "hidden": 0,

@@ -303,6 +303,7 @@ def _steps(world: World, sessions: list[Session], end: float) -> dict[str, Table
     app = len(there)
     others = 5 if world.slots_left is None else 97 - app
     sessions_row = _row(
+        named=True,
         total=app,
         active=len(active) + len(locked),
         idle=len(ages["idle"]),
@@ -313,9 +314,11 @@ def _steps(world: World, sessions: list[Session], end: float) -> dict[str, Table
         running_median_s=active[len(active) // 2] if active else None,
         running_longest_s=active[-1] if active else 0.0,
         in_xact_over_10s=over("in_xact", 10),
+        in_xact_over_30s=over("in_xact", 30),
         in_xact_over_60s=over("in_xact", 60),
         in_xact_longest_s=ages["in_xact"][-1] if ages["in_xact"] else 0.0,
         idle_over_10s=over("idle", 10),
+        idle_over_30s=over("idle", 30),
         idle_over_60s=over("idle", 60),
         lock_wait_longest_s=locked[-1] if locked else 0.0,
         hidden=0,
@@ -330,6 +333,7 @@ def _steps(world: World, sessions: list[Session], end: float) -> dict[str, Table
         waiting=blocked,
         app_waiting=blocked,
         gid=None,
+        superuser=False,
     )
     nothing = Table(columns=(Column(name="pid"), Column(name="app"), Column(name="running_s")), rows=())
     slots = _row(

@@ -60,6 +60,7 @@ SELECT
   c.app_waiting,
   c.longest_wait_s,
   w.wants,
+  (SELECT r.rolsuper OR r.rolreplication FROM pg_catalog.pg_roles AS r WHERE r.oid = a.usesysid) AS superuser,
   a.query
 FROM counted AS c
 LEFT JOIN wanted AS w ON w.root = c.root
@@ -69,5 +70,6 @@ LEFT JOIN (
   SELECT DISTINCT q.blocker, q.gid, q.owner, q.database, q.prepared FROM prepared AS q
 ) AS p ON p.blocker = c.root
 WHERE p.gid IS NOT NULL OR a.pid IS NOT NULL
-ORDER BY c.waiting DESC, c.longest_wait_s DESC
+-- Who holds back the app comes first, whatever else waits on this server
+ORDER BY c.app_waiting DESC, c.waiting DESC, c.longest_wait_s DESC
 LIMIT 10

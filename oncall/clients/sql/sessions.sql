@@ -2,6 +2,7 @@
 WITH
 -- include: clients
 SELECT
+  :'application_name' <> '' AS named,
   pg_catalog.count(*) FILTER (WHERE c.app) AS total,
   pg_catalog.count(*) FILTER (WHERE c.app AND c.active) AS active,
   pg_catalog.count(*) FILTER (WHERE c.app AND c.idle) AS idle,
@@ -14,9 +15,11 @@ SELECT
     FILTER (WHERE c.app AND c.active AND NOT c.lock_waiting) AS running_median_s,
   pg_catalog.max(c.query_s) FILTER (WHERE c.app AND c.active AND NOT c.lock_waiting) AS running_longest_s,
   pg_catalog.count(*) FILTER (WHERE c.app AND c.in_xact AND c.state_s > 10) AS in_xact_over_10s,
+  pg_catalog.count(*) FILTER (WHERE c.app AND c.in_xact AND c.state_s > 30) AS in_xact_over_30s,
   pg_catalog.count(*) FILTER (WHERE c.app AND c.in_xact AND c.state_s > 60) AS in_xact_over_60s,
   pg_catalog.max(c.state_s) FILTER (WHERE c.app AND c.in_xact) AS in_xact_longest_s,
   pg_catalog.count(*) FILTER (WHERE c.app AND c.idle AND c.state_s > 10) AS idle_over_10s,
+  pg_catalog.count(*) FILTER (WHERE c.app AND c.idle AND c.state_s > 30) AS idle_over_30s,
   pg_catalog.count(*) FILTER (WHERE c.app AND c.idle AND c.state_s > 60) AS idle_over_60s,
   pg_catalog.percentile_cont(0.5) WITHIN GROUP (ORDER BY c.state_s) FILTER (WHERE c.app AND c.idle) AS idle_median_s,
   -- pg_locks is read only when somebody waits. Before PostgreSQL 14 it does not say since when: then the query's start
