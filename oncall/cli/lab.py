@@ -237,7 +237,9 @@ def _stage(folder: Path, cause: str, variant: str | None, postgres: int | None) 
         # Whoever is paged comes half a minute later, as an alert that must hold for a while lets them.
         pool = watch.await_pool(
             record,
-            lambda p: p.exhausted and (not record.url("prometheus") or watch.waits_seen(record) >= PAGED_AFTER),
+            lambda p: (
+                p.exhausted and (not record.url("prometheus") or watch.waits_seen(record) >= PAGED_AFTER)
+            ),
             "an exhausted pool",
             120,
             tick,

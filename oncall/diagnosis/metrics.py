@@ -66,6 +66,13 @@ class _Span(Frozen, frozen=True):
     step_s: float
     interval_s: float | None
     warnings: tuple[str, ...]
+    gauge: bool = True
+
+    def of(self, gauge: bool) -> "_Span":
+        """For a gauge, whose present is a median of some samples, or for a rate, which is an average already."""
+        return _Span(
+            end=self.end, step_s=self.step_s, interval_s=self.interval_s, warnings=self.warnings, gauge=gauge
+        )
 
 
 class Worth(Frozen, frozen=True):
@@ -115,7 +122,11 @@ async def from_prometheus(
         answers = await _histories(server, queries, moment, end, deadline_s)
     worths = _worths(worth)
     span = _Span(end=end, step_s=moment.step_s, interval_s=interval, warnings=worth.warnings)
-    readings = {n: _reading(n, q, answers[n], worths.get(n, Worth()), span) for n, q in queries.items()}
+    gauges = {n for n, s in signals.items() if s.gauge is not None}
+    readings = {
+        n: _reading(n, q, answers[n], worths.get(n, Worth()), span.of(n in gauges))
+        for n, q in queries.items()
+    }
     return Measured(signals=readings, end=end, skew_s=skew)
 
 
@@ -230,7 +241,7 @@ def stale_after(interval_s: float | None) -> float:
 
 def _recent(series: Series, span: _Span) -> list[float]:
     """The points of the last few samples; undefined ones are left out, but the newest must be defined."""
-    points = max(RECENT, round(RECENT * (span.interval_s or span.step_s) / span.step_s))
+    points = max(RECENT, round(RECENT * (span.interval_s or span.step_s) / span.step_s)) if span.gauge else 1
     tail = series.values[-points:]
     return [v for v in tail if math.isfinite(v)] if tail and math.isfinite(tail[-1]) else []
 
