@@ -59,7 +59,7 @@ def _metrics(spec: SignalSpec) -> Iterator[Complaint]:
         fill(spec.promql or "", {}, "5m")
     except ValueError as wrong:
         yield ("promql",), str(wrong)
-    for form in ("promql", "step", "up"):
+    for form in ("promql", "step", "up", "value"):
         if getattr(spec, form) == "":
             yield (form,), "it is empty"
 
@@ -227,6 +227,8 @@ def _limits(limits: Limits) -> Iterator[Complaint]:
         yield ("limits", "memory"), "expected more than nothing"
     if limits.pool is not None and limits.pool < 1:
         yield ("limits", "pool"), f"found {limits.pool}, expected at least 1"
+    if limits.cpu is not None and not 0 < limits.cpu < 100_000:
+        yield ("limits", "cpu"), f"found {limits.cpu:g}, expected a number of cores such as 2"
 
 
 def _windows(windows: Windows) -> Iterator[Complaint]:

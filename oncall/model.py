@@ -117,6 +117,8 @@ class SignalSpec(Written, frozen=True):
     """`STEP.COLUMN` of a step's first row: a signal read from a backend other than Prometheus."""
     up: str | None = None
     """A backend: 1 where it answers, 0 where it refuses, unknown where that cannot be told from here."""
+    value: str | None = None
+    """A formula over other signals, columns of steps and named values of the runbook."""
     across: Literal["sum", "max", "min", "avg"] | None = None
     """How the instances of a gauge become one number; sum unless told."""
     warning: float | None = None
@@ -126,7 +128,7 @@ class SignalSpec(Written, frozen=True):
     """The lower the worse."""
 
 
-SIGNAL_FORMS = ("gauge", "rate", "ratio", "quantile", "mean", "promql", "step", "up")
+SIGNAL_FORMS = ("gauge", "rate", "ratio", "quantile", "mean", "promql", "step", "up", "value")
 
 
 class Tls(Written, frozen=True):
@@ -174,8 +176,11 @@ class RestartBy(Written, frozen=True):
 
 
 class Limits(Written, frozen=True):
+    """What the service may use: bytes of memory, connections of its pool, cores."""
+
     memory: Size | None = None
     pool: int | None = None
+    cpu: float | None = None
 
 
 class Windows(Written, frozen=True):

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from oncall.runbook.loader import Library
 
 _EXITS = {"ok": Exit.OK, "warning": Exit.WARNING, "critical": Exit.CRITICAL, "unknown": Exit.UNKNOWN}
-_WORST_FIRST = ("critical", "warning", "unknown", "ok")
 
 
 def complete_issue(incomplete: str) -> list[str]:
@@ -118,13 +117,12 @@ async def _all(
     name: str, service: "Service", books: "Library", issues: tuple[str, ...], asking: "Ask"
 ) -> list["Diagnosis"]:
     """Every issue's diagnosis, worst first, with a line on the terminal while it takes longer."""
-    import asyncio
-
-    from oncall.diagnosis.run import diagnose as run
+    from oncall.diagnosis.run import judged, look, planned
 
     states: dict[str, str] = {}
-    work = asyncio.gather(*(run(name, service, books, i, asking, states.__setitem__) for i in issues))
-    return sorted(await common.visibly(work, states), key=lambda d: _WORST_FIRST.index(d.severity.value))
+    plan = planned(service, books, issues)
+    found, took = await common.visibly(look(plan, service, asking, states.__setitem__), states)
+    return judged(name, service, plan, found, took)
 
 
 def _print(name: str, found: list["Diagnosis"], options: Options, *, many: bool) -> None:

@@ -4,7 +4,7 @@ from oncall.diagnosis.commands import command_lines
 from oncall.diagnosis.readings import Facts
 from oncall.model import EvidenceReport, Frozen, Next
 from oncall.numbers import humane
-from oncall.runbook.expression import Expression, Value
+from oncall.runbook.expression import Expression, Value, bases
 from oncall.runbook.loader import COMMANDS
 from oncall.runbook.model import CauseSpec, EvidenceSpec
 from oncall.runbook.template import fill, places
@@ -101,14 +101,14 @@ def _numbers(facts: Facts, item: EvidenceSpec) -> tuple[float | None, float | No
     value = facts.evaluate(source).number() if source and source not in COMMANDS else None
     if item.baseline:
         return value, facts.evaluate(item.baseline).number()
-    usual = facts.changes.get(source or "")
+    usual = facts.change(source or "")
     return value, usual.usual if usual else None
 
 
 def _later_than_symptom(facts: Facts, signal: str) -> bool:
     """A cause does not start after its symptom; a rate shows a step up to its window late."""
-    began = [c.onset for s in facts.runbook.spec.symptoms if (c := facts.changes.get(s)) and c.onset]
-    changed = facts.changes.get(signal)
+    began = [c.onset for s in facts.runbook.spec.symptoms if (c := facts.change(s)) and c.onset]
+    changed = facts.change(signal)
     if not began or changed is None or changed.onset is None:
         return False
     readings = facts.readings
@@ -119,11 +119,12 @@ def _later_than_symptom(facts: Facts, signal: str) -> bool:
 def _names(facts: Facts, text: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
     """Steps and signals that an expression rests on, through values."""
     found: set[str] = set()
-    for name in facts.runbook.expression(text).names:
-        base = name.partition("(")[2].rstrip(")") or name.partition(".")[0]
-        values = facts.runbook.spec.values
-        if base in values and base not in seen:
-            found |= _names(facts, values[base], seen | {base})
+    known = facts.runbook.expressions.get(text)
+    for base in {b for n in (known.names if known else ()) for b in bases(n)}:
+        signal = facts.runbook.signals.get(base)
+        formula = facts.runbook.spec.values.get(base) or (signal.value if signal else None)
+        if formula and base not in seen:
+            found |= _names(facts, formula, seen | {base})
         else:
             found.add(base)
     return frozenset(found)

@@ -3,15 +3,27 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from oncall.diagnosis.shift import Change, change, rose_at
+from oncall.diagnosis.shift import ENOUGH_SAMPLES, Change, change, rose_at
+from oncall.diagnosis.trend import Trend, along, leak
 from oncall.errors import ConfigError
-from oncall.model import Frozen, Service, SignalReading, StepReading, Table, Unavailable, Unseen
-from oncall.runbook.expression import Expression, Value
+from oncall.model import (
+    Absence,
+    Frozen,
+    Service,
+    SignalReading,
+    SignalSpec,
+    StepReading,
+    Table,
+    Unavailable,
+    Unseen,
+)
+from oncall.runbook.expression import Expression, Value, bases
 from oncall.runbook.model import Runbook
 
 # What still can be told of a row that counts sessions whose state is hidden.
 _VISIBLE_THOUGH_HIDDEN = frozenset({"total", "hidden", "max_connections", "available", "used", "used_ratio"})
 # The least spread that counts as a change, by unit.
+_OF_TREND = {"leaking": "leaking", "grown": "grown", "slope": "slope_per_s", "left": "limit_s"}
 _FLOORS = {"ratio": 0.005, "seconds": 0.002, "per_second": 0.2, "bytes": 1e6}
 
 
@@ -32,8 +44,37 @@ class DatabaseTarget(Frozen, frozen=True):
         return f"{self.host}:{self.port}/{self.database} as {self.role}{extra}"
 
 
+class Gathered(Frozen, frozen=True):
+    """Everything that was read for some runbooks together, each question once; times in Unix seconds."""
+
+    at: float
+    window_s: float
+    baseline_s: float
+    signals: Mapping[str, SignalReading]
+    """Those of the metrics, by the plan's keys."""
+    live: Mapping[str, float]
+    answers: Mapping[str, StepReading]
+    """By the key of the question."""
+    asked: tuple[str, ...] = ()
+    """The backends that were asked; those that did not answer at all are in `refusals`."""
+    refusals: Mapping[str, Unavailable] = {}
+    database: DatabaseTarget | None = None
+    failed: tuple[Unseen, ...] = ()
+    unseen: tuple[Unseen, ...] = ()
+    notes: Mapping[str, tuple[str, ...]] = {}
+    """By backend."""
+    skew_s: float = 0.0
+
+
+def absence_of_backend(found: Gathered, backend: str) -> Unavailable | None:
+    """Why a backend did not answer at all; None where it did."""
+    if backend not in found.asked:
+        return Unavailable(kind=Absence.NO_DATA, reason=f"{backend} was not asked")
+    return found.refusals.get(backend)
+
+
 class Readings(Frozen, frozen=True):
-    """The answers of all backends, at one moment (Unix seconds by the server's clock)."""
+    """The answers of all backends for one runbook, at one moment (Unix seconds by the server's clock)."""
 
     at: float
     window_s: float
@@ -43,8 +84,6 @@ class Readings(Frozen, frozen=True):
     """Gauges that the service itself said at the moment of asking, of a service with one instance."""
     steps: Mapping[str, StepReading]
     database: DatabaseTarget | None = None
-    postgres: Unavailable | None = None
-    """Why Postgres did not answer; None where it did, or was not asked."""
     failed: tuple[Unseen, ...] = ()
     """Configured backends that did not answer: with one of these, nothing is healthy."""
     unseen: tuple[Unseen, ...] = ()
@@ -106,18 +145,64 @@ class Facts:
         self.service = service
         self.readings = readings
         self.quiet_until = quiet_until(runbook, readings)
-        self.changes = {
-            name: change_of(reading, runbook.signals[name].unit, readings, self.quiet_until)
-            for name, reading in readings.signals.items()
-            if name in runbook.signals
-        }
+        self._changes: dict[str, Change | None] = {}
+        self._trends: dict[str, Trend | None] = {}
         self._values: dict[str, Value] = {}
 
     def __call__(self, name: str) -> Value:
         """The value of a name. A name that nothing stands behind is unknown."""
         if name not in self._values:
+            # A formula of a service file that needs itself finds this, and ends.
+            self._values[name] = Value(None, frozenset({f"{name}: needs itself"}))
             self._values[name] = self._look(name)
         return self._values[name]
+
+    def change(self, name: str) -> Change | None:
+        """How a signal moved against its baseline; None for what is no signal or has no history."""
+        if name not in self._changes:
+            reading, spec = self.readings.signals.get(name), self.runbook.signals.get(name)
+            self._changes[name] = (
+                change_of(reading, spec.unit, self.readings, self.quiet_until) if reading and spec else None
+            )
+        return self._changes[name]
+
+    def trend(self, name: str) -> Trend | None:
+        """Whether a signal grows as a leak does; None where its history is too short to say."""
+        if name not in self._trends:
+            reading = self.readings.signals.get(name)
+            self._trends[name] = self._trend(name, reading) if reading and reading.values else None
+        return self._trends[name]
+
+    def _trend(self, name: str, reading: SignalReading) -> Trend | None:
+        spec, started = self.runbook.signals[name], self.readings.signals.get("uptime")
+        load = self.readings.signals.get("request_rate")
+        bounds = self.service.thresholds.get(name) or spec
+        limit = self.evaluate(bounds.share_of).number() if bounds.share_of else bounds.critical
+        return leak(
+            reading.times,
+            reading.values,
+            limit=limit,
+            floor=floor_of(spec.unit),
+            restarted=started.now if started and isinstance(started.now, float) else None,
+            load=(load.times, load.values) if load and load.values else None,
+        )
+
+    def spec(self, name: str) -> SignalSpec:
+        """The form in force of a signal: the service file's, else the runbook's."""
+        return self.service.signals.get(name) or self.runbook.signals[name]
+
+    def reading(self, name: str) -> SignalReading:
+        """A signal as it was read; one that is a formula as it comes out."""
+        if name in self.readings.signals:
+            return self.readings.signals[name]
+        found = self(name)
+        number = found.number()
+        why = "; ".join(sorted(found.missing)) or "what it is made of is not known"
+        # Nobody asked for what is not configured; else it is a gap.
+        harmless = bool(found.missing) and all(m.endswith("not configured") for m in found.missing)
+        kind = Absence.NOT_CONFIGURED if harmless else Absence.NO_DATA
+        now = number if number is not None else Unavailable(kind=kind, reason=why)
+        return SignalReading(id=name, source="formula", query=self.spec(name).value, now=now)
 
     def evaluate(self, text: str) -> Value:
         """The value of an expression of the runbook, or of the service file's own bounds."""
@@ -126,6 +211,8 @@ class Facts:
 
     def _look(self, name: str) -> Value:
         function, _, argument = name.partition("(")
+        if function == "along" and argument:
+            return self._along(*bases(name))
         if argument:
             return self._of_name(function, argument.rstrip(")"))
         base, _, attribute = name.partition(".")
@@ -180,6 +267,8 @@ class Facts:
         return Value(row[column])
 
     def _signal(self, name: str, attribute: str) -> Value:
+        if name not in self.readings.signals and name in self.runbook.signals and self.spec(name).value:
+            return self.evaluate(self.spec(name).value or "") if not attribute else self._no_history(name)
         reading = self.readings.signals.get(name)
         if attribute == "live":
             # Without a reason: what stands in for it (`first`) has its own.
@@ -191,16 +280,41 @@ class Facts:
         return self._change(name, reading.now, attribute) if attribute else Value(reading.now)
 
     def _change(self, name: str, now: float, attribute: str) -> Value:
-        reading, moved = self.readings.signals[name], self.changes.get(name)
+        reading, moved = self.readings.signals[name], self.change(name)
+        if attribute in _OF_TREND:
+            return self._growth(name, attribute)
         if attribute == "peak":
             return self._peak(name, reading)
         if attribute == "last":
             return Value(reading.values[-1]) if reading.values else Value(now)
         if moved is None:
-            return Value(None, frozenset({f"{reading.source}: no history of {name}"}))
+            return self._no_history(name)
         if attribute == "ratio":
             return Value(now / moved.usual if moved.usual > 0 else None, weak=moved.weak)
         return Value(getattr(moved, attribute), weak=moved.weak)
+
+    def _no_history(self, name: str) -> Value:
+        reading = self.readings.signals.get(name)
+        source = reading.source if reading else "formula"
+        return Value(None, frozenset({f"{source}: no history of {name}"}))
+
+    def _growth(self, name: str, attribute: str) -> Value:
+        trend = self.trend(name)
+        if trend is None:
+            return self._no_history(name)
+        weak = self.readings.signals[name].baseline_samples < ENOUGH_SAMPLES
+        if attribute == "left":
+            return Value(trend.limit_s if trend.leaking else None, weak=weak)
+        return Value(getattr(trend, _OF_TREND[attribute]), weak=weak)
+
+    def _along(self, one: str, other: str) -> Value:
+        """How well the growth of the second goes along with that of the first, from -1 to 1."""
+        for name in (one, other):
+            reading = self.readings.signals.get(name)
+            if reading is None or isinstance(reading.now, Unavailable) or not reading.values:
+                return self._signal(name, "usual") if reading else self._no_history(name)
+        a, b = self.readings.signals[one], self.readings.signals[other]
+        return Value(along(a.times, a.values, b.times, b.values))
 
     def _peak(self, name: str, reading: SignalReading) -> Value:
         """The largest value in the window."""

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from oncall.diagnosis.evidence import cases
+from oncall.diagnosis.evidence import cases, say
 from oncall.diagnosis.ranking import rank
 from oncall.diagnosis.readings import Facts, Readings, own_expression
 from oncall.diagnosis.shift import CLEAR_SHIFT
@@ -11,6 +11,7 @@ from oncall.model import (
     CauseReport,
     Confidence,
     Diagnosis,
+    Next,
     Service,
     Severity,
     SignalReport,
@@ -56,14 +57,14 @@ def judge(value: float, warning: float | None, critical: float | None, *, below:
 
 def signal_report(name: str, facts: Facts, specs: dict[str, SignalSpec]) -> SignalReport:
     """One signal: now, usual, bounds in its own unit, severity."""
-    spec, reading = specs[name], facts.readings.signals[name]
+    spec, reading = specs[name], facts.reading(name)
     bounds = threshold(name, spec, facts.service)
     whole = facts.evaluate(bounds.share_of).number() if bounds.share_of else None
     scale = whole if bounds.share_of else 1.0
     warning, critical = (
         b * scale if b is not None and scale is not None else None for b in (bounds.warning, bounds.critical)
     )
-    moved = facts.changes.get(name)
+    moved = facts.change(name)
     value = None if isinstance(reading.now, Unavailable) else reading.now
     severity = Severity.UNKNOWN
     if value is not None:
@@ -140,7 +141,7 @@ def overall(facts: Facts, signals: dict[str, SignalReport]) -> Severity:
 
 def _decides(facts: Facts, symptom: str) -> bool:
     """Whether a symptom's absence keeps the verdict from being healthy."""
-    now = facts.readings.signals[symptom].now
+    now = facts.reading(symptom).now
     return not (isinstance(now, Unavailable) and now.kind in _TOLERATED)
 
 
@@ -166,7 +167,7 @@ def diagnosis(
 ) -> Diagnosis:
     """The report of one issue."""
     facts = Facts(runbook, service, readings)
-    signals = {n: signal_report(n, facts, specs) for n in readings.signals}
+    signals = {n: signal_report(n, facts, specs) for n in specs}
     severity = overall(facts, signals)
     causes = rank(cases(facts), severity)
     verdict = _verdict(severity, causes)
@@ -226,7 +227,7 @@ def _summary(
             next=top.next[0] if top.next else None,
             look=None if top.next else look,
         )
-    return _inconclusive(facts, headline, causes, signals)
+    return _inconclusive(facts, headline, causes, signals, severity)
 
 
 def _cause_line(causes: tuple[CauseReport, ...]) -> str:
@@ -238,9 +239,12 @@ def _cause_line(causes: tuple[CauseReport, ...]) -> str:
 
 def _calm(facts: Facts, signals: dict[str, SignalReport]) -> str:
     """Healthy, in numbers: the symptoms as they stand."""
+    return f"nothing to explain: {_symptoms(facts, signals)}"
+
+
+def _symptoms(facts: Facts, signals: dict[str, SignalReport]) -> str:
     shown = [signals[s] for s in facts.runbook.spec.symptoms if signals[s].value is not None]
-    said = [f"{s.title.lower()} {_of(s)}" for s in shown if s.unit != "yes_no"]
-    return "nothing to explain: " + ", ".join(said)
+    return ", ".join(f"{s.title.lower()} {_of(s)}" for s in shown if s.unit != "yes_no")
 
 
 def _of(signal: SignalReport) -> str:
@@ -249,19 +253,38 @@ def _of(signal: SignalReport) -> str:
 
 
 def _inconclusive(
-    facts: Facts, headline: str, causes: tuple[CauseReport, ...], signals: dict[str, SignalReport]
+    facts: Facts,
+    headline: str,
+    causes: tuple[CauseReport, ...],
+    signals: dict[str, SignalReport],
+    severity: Severity,
 ) -> Summary:
     blind = [u for u in _unseen(facts, signals) if "not configured" not in u.reason] or _unseen(
         facts, signals
     )
     possible = [c.title for c in causes if c.confidence is Confidence.POSSIBLE]
-    line = "none stands out"
+    calm = severity is Severity.UNKNOWN and signals[facts.runbook.spec.symptoms[0]].severity is Severity.OK
+    line = (
+        f"looks well as far as it could be seen: {_symptoms(facts, signals)}" if calm else "none stands out"
+    )
     if possible:
         line += f"; possible: {', '.join(possible)}"
     if blind:
         line += f"; {blind[0].what}: {blind[0].reason}"
     hint = next((u.hint for u in blind if u.hint), None)
+    pointer = None if calm else _pointer(facts)
+    if pointer is not None:
+        return Summary(headline=headline, cause=line, next=pointer[1], look=pointer[0])
     return Summary(headline=headline, cause=line, next=None, look=hint or facts.runbook.spec.look)
+
+
+def _pointer(facts: Facts) -> tuple[str, Next | None] | None:
+    """Where to go on by hand, by the first pointer of the runbook that holds: its text, and its command."""
+    for pointer in facts.runbook.spec.pointers:
+        if facts.evaluate(pointer.when).truth():
+            text, command = say(facts, pointer.text)[0], say(facts, pointer.command or "")[0]
+            return text, Next(command=command, why=text) if command else None
+    return None
 
 
 def _optional(facts: Facts, gap: Unseen) -> bool:
@@ -285,7 +308,7 @@ def _unseen(facts: Facts, signals: dict[str, SignalReport]) -> tuple[Unseen, ...
             shared = reading.answer.kind in _HARMLESS
             add(reading.source if shared else f"{reading.source}: {name}", reading.answer)
     for name, signal in facts.readings.signals.items():
-        if isinstance(signal.now, Unavailable):
+        if name in signals and isinstance(signal.now, Unavailable):
             add(signal.source if signal.now.kind in _HARMLESS else signals[name].title, signal.now)
     unique = {(u.what, u.reason): u for u in (*found, *facts.readings.unseen)}
     return tuple(unique.values())

@@ -1,12 +1,18 @@
-"""One call from an issue to its report."""
+"""One call from issues to their reports."""
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from oncall.diagnosis.engine import Ask, Progress, Round
+from oncall.diagnosis.plan import Plan, plan
+from oncall.diagnosis.readings import Gathered
 from oncall.diagnosis.report import diagnosis
-from oncall.model import Diagnosis, Service
+from oncall.model import Diagnosis, Service, Severity, SignalReport, Verdict
 from oncall.runbook.loader import Library, library
+
+_WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
+_VERDICTS = (Verdict.CAUSES, Verdict.INCONCLUSIVE, Verdict.HEALTHY)
 
 
 def runbooks_of(service: Service, more: Path | None) -> Library:
@@ -15,13 +21,40 @@ def runbooks_of(service: Service, more: Path | None) -> Library:
     return library(*own, *((more,) if more else ()), signals=service.signals)
 
 
-async def diagnose(
-    name: str, service: Service, books: Library, issue: str, ask: Ask, progress: Progress
-) -> Diagnosis:
-    """Asks every backend and judges. Raises UsageFault or RunbookError for an issue that is none."""
+def planned(service: Service, books: Library, issues: Iterable[str]) -> Plan:
+    """What those issues ask together. Raises UsageFault or RunbookError for an issue that is none."""
+    return plan((books.runbook(issue) for issue in issues), service)
+
+
+async def look(asking: Plan, service: Service, ask: Ask, progress: Progress) -> tuple[Gathered, int]:
+    """Asks every backend; the answers, and the milliseconds that it took."""
     begun = time.monotonic()
-    runbook = books.runbook(issue)
-    this = Round(runbook, service, ask, progress)
-    readings = await this.run()
-    took = round((time.monotonic() - begun) * 1000)
-    return diagnosis(name, service, runbook, dict(this.specs), readings, duration_ms=took)
+    found = await Round(asking, service, ask, progress).run()
+    return found, round((time.monotonic() - begun) * 1000)
+
+
+def judged(name: str, service: Service, asking: Plan, found: Gathered, took_ms: int) -> list[Diagnosis]:
+    """Each issue's report from what was read, worst first. Pure."""
+    reports = [
+        diagnosis(
+            name,
+            service,
+            book,
+            dict(asking.specs[book.issue]),
+            asking.readings(book, found),
+            duration_ms=took_ms,
+        )
+        for book in asking.runbooks
+    ]
+    return sorted(reports, key=_worst)
+
+
+def _worst(found: Diagnosis) -> tuple[int, int, float]:
+    """By severity, then those with a cause, then by how far the worst symptom is beyond its bound."""
+    beyond = max((_beyond(s) for s in found.signals if s.symptom), default=0.0)
+    return _WORST_FIRST.index(found.severity), _VERDICTS.index(found.verdict), -beyond
+
+
+def _beyond(signal: SignalReport) -> float:
+    bound = signal.critical if signal.critical is not None else signal.warning
+    return signal.value / bound if signal.value is not None and bound else 0.0

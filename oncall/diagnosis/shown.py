@@ -1,7 +1,11 @@
 """A runbook with every query filled in for one service, as it would be asked."""
 
+import shlex
+from urllib.parse import urlsplit
+
 from oncall.clients.pg_text import fill
 from oncall.clients.postgres import load_sql
+from oncall.diagnosis.plan import question
 from oncall.diagnosis.report import threshold
 from oncall.model import (
     Service,
@@ -46,7 +50,7 @@ def _promql(spec: SignalSpec, service: Service) -> str:
 
 
 def _signal(name: str, spec: SignalSpec, base: SignalSpec, service: Service) -> ShownSignal:
-    query = None if spec.step or spec.up else _promql(spec, service)
+    query = None if spec.step or spec.up or spec.value else _promql(spec, service)
     bounds = threshold(name, base, service)
     way = "below" if base.below else "above"
     said = [f"{k} {way} {v:g}" for k in ("warning", "critical") if (v := getattr(bounds, k)) is not None]
@@ -54,20 +58,54 @@ def _signal(name: str, spec: SignalSpec, base: SignalSpec, service: Service) -> 
     return ShownSignal(
         id=name,
         title=spec.title or base.title or name,
-        query=query or (f"step {spec.step}" if spec.step else f"whether {spec.up} answers"),
+        query=query or spec.value or (f"step {spec.step}" if spec.step else f"whether {spec.up} answers"),
         bounds=", ".join(said) + of,
     )
 
 
 def _step(name: str, spec: StepSpec, service: Service) -> ShownStep:
-    probe = "postgres" if spec.postgres or spec.sql else "prometheus" if spec.promql else "http"
+    asked = question(spec)
     if spec.promql:
         query = _promql(SignalSpec(promql=spec.promql), service)
     elif spec.health:
         query = f"curl -i {(service.url or 'http://localhost:8000').rstrip('/')}{spec.health}"
-    else:
+    elif asked.backend == "postgres":
         query = _sql(load_sql(spec.postgres) if spec.postgres else spec.sql or "", service)
-    return ShownStep(id=name, title=spec.title, why=spec.why, probe=probe, query=query)
+    else:
+        query = _BY_HAND[asked.key].format(unit=service.unit or "UNIT", **_places(service))
+    return ShownStep(id=name, title=spec.title, why=spec.why, probe=asked.backend, query=query)
+
+
+def _places(service: Service) -> dict[str, str]:
+    """Where to type it, without what is secret."""
+    parts = urlsplit(service.redis.url) if service.redis else None
+    host, port = (parts.hostname or "localhost", parts.port or 6379) if parts else ("localhost", 6379)
+    log = service.logs.file if service.logs else None
+    return {
+        "redis": f"redis-cli -h {host} -p {port}",
+        "ollama": (service.ollama.url if service.ollama else "http://localhost:11434").rstrip("/"),
+        "log": f"tail -c 4M {shlex.quote(log)}"
+        if log
+        else f"journalctl -u {service.unit or 'UNIT'} --since -1h",
+    }
+
+
+# What a person would type for the same answer.
+_BY_HAND = {
+    "redis:server": "{redis} INFO",
+    "redis:prefixes": "{redis} --memkeys   # the tool takes a bounded sample: SCAN, MEMORY USAGE, TYPE, TTL",
+    "redis:growing": "{redis} SCAN 0 TYPE list   # then LLEN of each, twice; streams alike",
+    "redis:slowlog": "{redis} SLOWLOG GET 15",
+    "redis:latency": "{redis} LATENCY LATEST",
+    "redis:clients": "{redis} CLIENT LIST",
+    "ollama:server": "curl {ollama}/api/version",
+    "ollama:models": "curl {ollama}/api/tags {ollama}/api/ps",
+    "systemd:state": "systemctl status {unit}",
+    "host:state": "uptime; free -h; cat /proc/pressure/cpu /proc/pressure/memory",
+    "network:backends": "nc -zv HOST PORT   # for each backend, timed",
+    "logs:errors": "{log} | grep -ciE 'error|critical|fatal'",
+    "logs:templates": "{log} | grep -iE 'error|critical|fatal'   # grouped by template",
+}
 
 
 def _sql(text: str, service: Service) -> str:

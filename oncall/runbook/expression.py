@@ -56,8 +56,8 @@ _NUMERIC: dict[str, Callable[..., float]] = {
     "log": math.log,
     "ceil": math.ceil,
 }
-# These take the name of a step or a signal, not its value.
-_OF_NAME = {"count", "absence"}
+# These take names of steps or signals, not their values: so many of them.
+_OF_NAME = {"count": 1, "absence": 1, "along": 2}
 FUNCTIONS = frozenset({*_NUMERIC, *_OF_NAME, "first", "known", "roughly", "given"})
 
 
@@ -118,15 +118,27 @@ def _check(node: ast.expr) -> list[str]:
 def _check_call(function: str, args: Sequence[ast.expr]) -> list[str]:
     if function not in FUNCTIONS:
         raise ValueError(f"no function {function!r}; there are {', '.join(sorted(FUNCTIONS))}")
-    if not args or (function in {"abs", "log", "ceil", "known", "roughly", *_OF_NAME} and len(args) != 1):
+    if not args or (function in {"abs", "log", "ceil", "known", "roughly"} and len(args) != 1):
         raise ValueError(f"{function}() takes {'one value' if args else 'a value'}")
+    if len(args) != _OF_NAME.get(function, len(args)):
+        raise ValueError(f"{function}() takes {'one name' if _OF_NAME[function] == 1 else 'two names'}")
     if function == "given" and len(args) not in (2, 3):
         raise ValueError("given() takes a condition, a value and, if you like, a reason")
     if function in _OF_NAME:
-        if not isinstance(args[0], ast.Name):
-            raise ValueError(f"{function}() takes the name of a step or signal")
-        return [f"{function}({args[0].id})"]
+        if not all(isinstance(arg, ast.Name) for arg in args):
+            raise ValueError(f"{function}() takes names of steps or signals")
+        return [_call_name(function, args)]
     return [n for arg in args for n in _check(arg)]
+
+
+def _call_name(function: str, args: Sequence[ast.expr]) -> str:
+    return f"{function}({','.join(_dotted(arg) or '' for arg in args)})"
+
+
+def bases(name: str) -> tuple[str, ...]:
+    """What a name of `Expression.names` rests on: `locks.pid` on locks, `count(locks)` on locks."""
+    inner = name.partition("(")[2].rstrip(")")
+    return tuple(inner.split(",")) if inner else (name.partition(".")[0],)
 
 
 def _evaluate(node: ast.expr, lookup: Lookup) -> Value:
@@ -148,7 +160,7 @@ def _evaluate(node: ast.expr, lookup: Lookup) -> Value:
             return _kleene(links, stop=False)
         case ast.Call(func=ast.Name(id=function), args=args):
             if function in _OF_NAME:
-                return lookup(f"{function}({_dotted(args[0])})")
+                return lookup(_call_name(function, args))
             return _call(function, [_evaluate(arg, lookup) for arg in args])
     raise AssertionError(f"unchecked node {ast.dump(node)}")
 

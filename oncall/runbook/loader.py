@@ -7,17 +7,31 @@ from pathlib import Path
 from oncall.config_rules import signal_complaints
 from oncall.errors import ConfigError, RunbookError, UsageFault
 from oncall.model import SignalSpec
-from oncall.runbook.expression import Expression
-from oncall.runbook.model import CauseSpec, Runbook, RunbookFile, StepSpec
+from oncall.runbook.expression import Expression, bases
+from oncall.runbook.model import PROBES, CauseSpec, Runbook, RunbookFile, StepSpec
 from oncall.runbook.template import places
 from oncall.yamltext import Document, decode, read
 
-SIGNAL_ATTRIBUTES = frozenset({"usual", "mean", "ratio", "shift", "live", "last", "samples", "peak"})
-LIMITS = frozenset({"limits.pool", "limits.memory"})
+SIGNAL_ATTRIBUTES = frozenset(
+    {
+        "usual",
+        "mean",
+        "ratio",
+        "shift",
+        "live",
+        "last",
+        "samples",
+        "peak",
+        "leaking",
+        "grown",
+        "slope",
+        "left",
+    }
+)
+LIMITS = frozenset({"limits.pool", "limits.memory", "limits.cpu"})
 # Command lines that the engine makes from the service and the readings; see diagnosis/commands.py.
 COMMANDS = frozenset({"restart", "cancel_root", "terminate_root", "rollback_prepared", "cancel_longest"})
-BACKENDS = frozenset({"postgres"})
-PROBES = ("postgres", "sql", "promql", "health")
+BACKENDS = ("postgres", "redis", "ollama")
 _ISSUE = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -35,8 +49,10 @@ class Library:
         self._files = [f for folder in folders for f in _files(folder)]
         self.signals: dict[str, SignalSpec] = {}
         self.signal_places: dict[str, str] = {}
+        self.patterns: dict[str, str] = {}
         for document, spec in self._files:
             self._take_signals(document, spec)
+            self._take_patterns(document, spec)
         # A service's own new signals may be named by its runbooks; its overrides are applied when asking.
         self.signals = {**signals, **self.signals}
 
@@ -46,6 +62,14 @@ class Library:
             if spec.issue is None:
                 self.signals[name] = signal
                 self.signal_places[name] = document.where(("signals", name))
+
+    def _take_patterns(self, document: Document, spec: RunbookFile) -> None:
+        for name, text in spec.patterns.items():
+            try:
+                re.compile(text)
+            except re.error as error:
+                raise _fail(document, ("patterns", name), f"no regular expression: {error}") from None
+            self.patterns[name] = text
 
     def issues(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(s.issue for _, s in self._files if s.issue))
@@ -62,7 +86,7 @@ class Library:
             raise UsageFault(
                 f"no runbook for the issue {issue!r}", hint="There are: " + ", ".join(self.issues()) + "."
             )
-        return _checked(*found[-1], self.signals)
+        return _checked(*found[-1], self.signals, self.patterns)
 
     def for_alert(self, alert: str) -> str:
         """The issue whose runbook names an alert. Raises UsageFault with the names that are known."""
@@ -135,10 +159,8 @@ class _Checker:
         function, _, argument = name.partition("(")
         base, _, attribute = name.partition(".")
         if argument:
-            known = argument.rstrip(")") in {
-                *self.spec.steps,
-                *(self.signals if function == "absence" else ()),
-            }
+            places = {"count": {*self.spec.steps}, "along": {*self.signals}}
+            known = set(bases(name)) <= places.get(function, {*self.spec.steps, *self.signals})
         elif attribute:
             known = base in self.spec.steps or name in LIMITS
             known = known or (base in self.signals and attribute in SIGNAL_ATTRIBUTES)
@@ -218,7 +240,7 @@ class _Checker:
     def _reads(self, text: str, seen: set[str]) -> bool:
         """Whether an expression reads a step or signal, through values. Raises on a value that needs itself."""
         for name in self.expressions[text].names:
-            base = name.partition("(")[2].rstrip(")") or name.partition(".")[0]
+            base = bases(name)[0]
             if base in self.spec.steps or base in self.signals:
                 return True
             if (
@@ -229,19 +251,35 @@ class _Checker:
                 return True
         return False
 
+    def formulas(self) -> None:
+        """Signals that are formulas: those of this runbook, and those that it reads."""
+        read = {b for e in self.expressions.values() for n in e.names for b in bases(n)}
+        read |= {*self.spec.symptoms, *self.spec.signals}
+        for name, signal in self.signals.items():
+            if signal.value is not None and name in read:
+                self.expression(signal.value, "signals", name, "value")
+
     def cycles(self) -> None:
-        for start in self.spec.values:
-            self._walk(start, ())
+        done: set[str] = set()
+        for start in (*self.spec.values, *self.signals):
+            self._walk(start, (), done)
 
-    def _walk(self, name: str, path: tuple[str, ...]) -> None:
+    def _walk(self, name: str, path: tuple[str, ...], done: set[str]) -> None:
         if name in path:
-            raise _fail(self.document, ("values", name), "needs itself: " + " → ".join((*path, name)))
-        for other in self.expressions[self.spec.values[name]].names:
-            if other in self.spec.values:
-                self._walk(other, (*path, name))
+            key = ("values" if name in self.spec.values else "signals", name)
+            raise _fail(self.document, key, "needs itself: " + " → ".join((*path, name)))
+        signal = self.signals.get(name)
+        parsed = self.expressions.get(self.spec.values.get(name) or (signal.value if signal else None) or "")
+        if parsed is None or name in done:
+            return
+        for other in sorted({b for n in parsed.names for b in bases(n)}):
+            self._walk(other, (*path, name), done)
+        done.add(name)
 
 
-def _checked(document: Document, spec: RunbookFile, shared: Mapping[str, SignalSpec]) -> Runbook:
+def _checked(
+    document: Document, spec: RunbookFile, shared: Mapping[str, SignalSpec], patterns: Mapping[str, str]
+) -> Runbook:
     checker = _Checker(document, spec, shared)
     for key in ("title", "headlines"):
         if getattr(spec, key) is None:
@@ -257,7 +295,6 @@ def _checked(document: Document, spec: RunbookFile, shared: Mapping[str, SignalS
         if name in checker.signals or name in spec.steps:
             raise _fail(document, ("values", name), "is also the name of a signal or step")
         checker.expression(text, "values", name)
-    checker.cycles()
     if spec.explain:
         checker.expression(spec.explain, "explain")
     for name, signal in checker.signals.items():
@@ -265,8 +302,14 @@ def _checked(document: Document, spec: RunbookFile, shared: Mapping[str, SignalS
             raise _fail(document, ("signals", name, "step"), f"no step {signal.step.partition('.')[0]!r}")
     for special in spec.headlines.special if spec.headlines else ():
         checker.expression(special.when, "headlines", "special")
+    for at, pointer in enumerate(spec.pointers):
+        checker.expression(pointer.when, "pointers", at)
+        for text in (pointer.text, pointer.command or ""):
+            checker.template(text, "pointers", at)
     for name, cause in spec.causes.items():
         checker.cause(name, cause)
+    checker.formulas()
+    checker.cycles()
     shown = _shown(spec, checker)
     return Runbook(
         issue=spec.issue or "",
@@ -276,12 +319,13 @@ def _checked(document: Document, spec: RunbookFile, shared: Mapping[str, SignalS
         signals=checker.signals,
         shown=shown,
         expressions=checker.expressions,
+        patterns=patterns if any(s.logs for s in spec.steps.values()) else {},
     )
 
 
 def _shown(spec: RunbookFile, checker: _Checker) -> tuple[str, ...]:
     """Symptoms first, then every other signal that the runbook defines or reads, and what bounds any of these."""
-    read_names = {n.partition(".")[0] for e in checker.expressions.values() for n in e.names}
+    read_names = {b for e in checker.expressions.values() for n in e.names for b in bases(n)}
     shown = [*spec.symptoms, *(n for n in checker.signals if n in read_names or n in spec.signals)]
     for name in shown:
         share_of = checker.signals[name].share_of

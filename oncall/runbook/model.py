@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,8 +16,11 @@ Template = Annotated[str, Meta(description="Text; {expression} or {expression|un
 Identifier = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
+PROBES = ("postgres", "sql", "promql", "health", "redis", "ollama", "systemd", "host", "network", "logs")
+
+
 class StepSpec(Written, frozen=True):
-    """One question to one backend. Exactly one of `postgres`, `sql`, `promql`, `health` says which."""
+    """One question to one backend. Exactly one of the keys in `PROBES` says which."""
 
     title: str
     why: str
@@ -31,8 +34,26 @@ class StepSpec(Written, frozen=True):
     health: Annotated[str | None, Meta(description="A path of the service that answers health as JSON.")] = (
         None
     )
+    redis: Annotated[
+        Literal["server", "prefixes", "growing", "slowlog", "latency", "clients"] | None,
+        Meta(description="What to look at in Redis; prefixes and growing are bounded samples."),
+    ] = None
+    ollama: Annotated[
+        Literal["server", "models"] | None, Meta(description="Ollama itself, or its models.")
+    ] = None
+    systemd: Annotated[Literal["state"] | None, Meta(description="The service's systemd unit.")] = None
+    host: Annotated[
+        Literal["state"] | None, Meta(description="CPU, memory, load and pressure of the service's machine.")
+    ] = None
+    network: Annotated[
+        Literal["backends"] | None, Meta(description="The time of a TCP connect to each backend.")
+    ] = None
+    logs: Annotated[
+        Literal["errors", "templates"] | None,
+        Meta(description="Error lines of the log file or the unit's journal, now against the baseline."),
+    ] = None
     deadline: Annotated[
-        Duration | None, Meta(description="Longest wait of a health or promql step, such as 2s.")
+        Duration | None, Meta(description="Longest wait of a step, such as 2s; not of a postgres or sql one.")
     ] = None
     unit: Annotated[str | None, Meta(description="Unit of the column `value` of a promql step.")] = None
     optional: Annotated[
@@ -97,6 +118,14 @@ class Headlines(Written, frozen=True):
     ] = ()
 
 
+class Pointer(Written, frozen=True):
+    """Where to go on by hand, where no cause of this issue stands out and the condition holds."""
+
+    when: Condition
+    text: Template
+    command: Template | None = None
+
+
 class RunbookFile(Written, frozen=True):
     """A file of `runbooks/`: an issue, or signals only."""
 
@@ -108,6 +137,12 @@ class RunbookFile(Written, frozen=True):
         tuple[str, ...], Meta(description="Signals that decide the severity; the first must be readable.")
     ] = ()
     signals: dict[Identifier, SignalSpec] = {}
+    patterns: Annotated[
+        dict[Identifier, str],
+        Meta(
+            description="Regular expressions that the `logs` steps count in messages, as columns of that name."
+        ),
+    ] = {}
     steps: dict[Identifier, StepSpec] = {}
     values: Annotated[
         dict[Identifier, Condition], Meta(description="Named formulas for use in conditions and texts.")
@@ -117,6 +152,10 @@ class RunbookFile(Written, frozen=True):
     ] = None
     causes: dict[Identifier, CauseSpec] = {}
     look: Annotated[str | None, Meta(description="What to look at by hand where no cause stands out.")] = None
+    pointers: Annotated[
+        tuple[Pointer, ...],
+        Meta(description="Better than `look`, where one of them holds; the first one counts."),
+    ] = ()
 
 
 class Runbook(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +169,7 @@ class Runbook(msgspec.Struct, frozen=True, kw_only=True):
     shown: tuple[str, ...]
     """Signals to show and judge: the runbook's own and those that it names, in order."""
     expressions: Mapping[str, Expression]
+    patterns: Mapping[str, str] = {}
 
     def expression(self, text: str) -> Expression:
         return self.expressions[text]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import msgspec
 
-from oncall.diagnosis.engine import Ask, Round
+from oncall.diagnosis.plan import specs_of
 from oncall.diagnosis.report import diagnosis
 from oncall.model import Absence, Diagnosis, Limits, Service, SignalReading, Unavailable
 from oncall.runbook.loader import library
@@ -74,7 +74,7 @@ def broken(kind: str, world: World, seed: int) -> World:
 def diagnosed(world: World, *, postgres: bool = True, history: bool = True) -> Diagnosis:
     """The pool's runbook over what the world's backends say."""
     service = Service(limits=Limits(pool=world.size))
-    specs = Round(BOOK, service, Ask()).specs
+    specs = specs_of(BOOK, service)
     seen = readings(world, postgres=postgres, history=history)
     none = Unavailable(kind=Absence.NO_DATA, reason="no data")
     signals = {
