@@ -4,7 +4,7 @@ from typing import TypeVar
 
 import msgspec
 
-from oncall.clients.http import HttpServer
+from oncall.clients.http import Fetched, HttpServer
 from oncall.clients.http_faults import bad, status_fault
 from oncall.model import HttpBackend, Unavailable
 
@@ -18,16 +18,29 @@ async def ask_json(
 ) -> tuple[T, float] | Unavailable:
     """The answer, and the milliseconds of a round trip. `what` is expected to answer, for messages."""
     async with HttpServer.of_backend(at) as server:
-        got = await server.fetch(path, deadline_s=deadline_s, accept=_JSON, cap_bytes=_CAP_BYTES)
+        got = await get(server, path, deadline_s)
         if not isinstance(got, Unavailable):
             # Once more: the first time it connected as well, and that is no round trip.
-            got = await server.fetch(path, deadline_s=deadline_s, accept=_JSON, cap_bytes=_CAP_BYTES)
+            got = await get(server, path, deadline_s)
     if isinstance(got, Unavailable):
         return got
-    refused = status_fault(got.status, got.headers.get("location", ""), server.place)
+    read = read_json(got, shape, what, server.place)
+    return read if isinstance(read, Unavailable) else (read, got.ms)
+
+
+async def get(server: HttpServer, path: str, deadline_s: float) -> Fetched | Unavailable:
+    """Asks for JSON of at most 1 MiB."""
+    return await server.fetch(path, deadline_s=deadline_s, accept=_JSON, cap_bytes=_CAP_BYTES)
+
+
+def read_json(got: Fetched | Unavailable, shape: type[T], what: str, place: str) -> T | Unavailable:
+    """The answer in its shape, or why there is none: a status, a redirect, another server, a cut answer."""
+    if isinstance(got, Unavailable):
+        return got
+    refused = status_fault(got.status, got.headers.get("location", ""), place)
     if refused is not None:
         return refused
     try:
-        return msgspec.json.decode(got.body, type=shape), got.ms
+        return msgspec.json.decode(got.body, type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return bad(f"{server.place} answers, but not as {what} does", "check the url and its base path")
+        return bad(f"{place} answers, but not as {what} does", "check the url and its base path")

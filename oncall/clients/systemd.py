@@ -8,6 +8,8 @@ from time import perf_counter
 
 from oncall.model import Absence, Frozen, Met, Unavailable
 
+HERE = "this machine"
+SSH_FAILED = 255
 _PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "NRestarts")
 
 
@@ -26,13 +28,13 @@ async def meet(unit: str, ssh: str | None, deadline_s: float) -> Met | Unavailab
     ran = await run(words, ssh, deadline_s)
     if isinstance(ran, Unavailable):
         return ran
-    place = ssh or "this machine"
+    place = ssh or HERE
     if ran.code != 0:
-        return _no_systemd(ran, place)
+        return refusal(ran, place)
     found = dict(line.split("=", 1) for line in ran.out.splitlines() if "=" in line)
     load = found.get("LoadState", "")
     if load not in ("loaded", "stub"):
-        return _not_loaded(unit, load, place)
+        return not_loaded(unit, load, place)
     state = f"{found.get('ActiveState', '?')} ({found.get('SubState', '?')})"
     return Met(ms=ran.ms, notes=() if found.get("ActiveState") == "active" else (f"the unit is {state}",))
 
@@ -78,11 +80,11 @@ def _text(data: bytes) -> str:
     return " ".join(data.decode("utf-8", "replace").split())
 
 
-def _no_systemd(ran: Ran, place: str) -> Unavailable:
+def refusal(ran: Ran, place: str) -> Unavailable:
+    """Why systemctl, or ssh on its way to `place`, ended with an error."""
+    if ran.code == SSH_FAILED and place != HERE:
+        return no_ssh(ran, place)
     said = ran.err[:200] or f"it ended with code {ran.code}"
-    if ran.code == 255 and place != "this machine":
-        hint = f"try by hand: ssh {place} true (a key is needed: no password is asked for)"
-        return Unavailable(kind=Absence.DOWN, reason=f"no ssh to {place}: {said}", hint=hint)
     if "systemctl" in said and "not found" in said:
         return Unavailable(kind=Absence.NOT_INSTALLED, reason=f"{place} has no systemctl")
     return Unavailable(
@@ -90,10 +92,26 @@ def _no_systemd(ran: Ran, place: str) -> Unavailable:
     )
 
 
-def _not_loaded(unit: str, load: str, place: str) -> Unavailable:
-    hint = "see the units there: systemctl list-units --type=service"
+def no_ssh(ran: Ran, host: str) -> Unavailable:
+    """ssh itself failed: the host was not reached, or did not let us in."""
+    said = ran.err[:200] or f"it ended with code {ran.code}"
+    hint = f"try by hand: ssh {host} true (a key is needed: no password is asked for)"
+    return Unavailable(kind=Absence.DOWN, reason=f"no ssh to {host}: {said}", hint=hint)
+
+
+def not_loaded(unit: str, load: str, place: str) -> Unavailable:
+    """What LoadState says where a unit is not there: masked, not-found, bad-setting, error."""
     if load == "masked":
-        return Unavailable(kind=Absence.CONFIG, reason=f"unit {unit} is masked on {place}: it cannot start")
+        return Unavailable(
+            kind=Absence.CONFIG,
+            reason=f"unit {unit} is masked on {place}: it cannot start",
+            hint=f"systemctl unmask {unit}, or name the right unit in the service file",
+        )
+    if load in ("bad-setting", "error"):
+        reason = f"unit {unit} on {place} cannot be loaded: its file has a mistake ({load})"
+        hint = f"see what is wrong: systemd-analyze verify {unit}"
+        return Unavailable(kind=Absence.CONFIG, reason=reason, hint=hint)
+    hint = "see the units there: systemctl list-units --type=service"
     return Unavailable(
         kind=Absence.CONFIG, reason=f"there is no unit {unit} on {place} ({load or 'no answer'})", hint=hint
     )
