@@ -1,7 +1,8 @@
 """Prometheus, and whatever else speaks its HTTP API: Thanos, Mimir, VictoriaMetrics."""
 
 import time
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
@@ -14,6 +15,7 @@ from oncall.model import Absence, Frozen, PrometheusAt, Unavailable
 from oncall.promql import quote
 from oncall.units import promql_duration
 
+_NAN = float("nan")
 _UNREADABLE = (msgspec.DecodeError, ValueError)
 _KINDS = {
     "bad_data": Absence.BAD_QUERY,
@@ -37,6 +39,21 @@ class Series(Frozen, frozen=True):
     labels: Mapping[str, str]
     times: tuple[float, ...]
     values: tuple[float, ...]
+
+
+class Packed(Frozen, frozen=True):
+    """One series of a range query, in eight bytes a point: values on the grid of the question, NaN where none is."""
+
+    labels: Mapping[str, str]
+    values: Sequence[float]
+
+
+class Grid(Frozen, frozen=True):
+    """`warnings`: the answer is partial, and why. `histograms`: how many native ones were left out."""
+
+    series: tuple[Packed, ...]
+    warnings: tuple[str, ...] = ()
+    histograms: int = 0
 
 
 class Vector(Frozen, frozen=True):
@@ -87,6 +104,32 @@ class Prometheus:
         span = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
         got = await self._ask("/api/v1/query_range", {"query": promql, **span}, deadline_s)
         return got if isinstance(got, Unavailable) else _matrix(got, self.place)
+
+    async def grid(
+        self, promql: str, start: float, step: float, points: int, deadline_s: float
+    ) -> Grid | Unavailable:
+        """A range query of many series, packed. Too much for the server or for us is BAD_QUERY: ask for less."""
+        end = start + step * (points - 1)
+        span = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
+        got = await self._ask("/api/v1/query_range", {"query": promql, **span}, deadline_s)
+        if isinstance(got, Unavailable):
+            too_large = got.kind is Absence.BAD_ANSWER and "is larger than" in got.reason
+            return msgspec.structs.replace(got, kind=Absence.BAD_QUERY) if too_large else got
+        return _grid(got, start, step, points, self.place)
+
+    async def types(self, deadline_s: float) -> dict[str, str] | Unavailable:
+        """The TYPE of each metric that the targets tell of; the first where they do not agree."""
+        fetched = await self._server.fetch(
+            "/api/v1/metadata", data={"limit_per_metric": "1"}, deadline_s=deadline_s
+        )
+        got = self._reply(fetched)
+        if isinstance(got, Unavailable):
+            return got
+        try:
+            told = msgspec.json.decode(got.data, type=dict[str, list[_Metadata]])
+        except _UNREADABLE:
+            return bad(f"{self.place} answers with metadata of an unknown shape")
+        return {name: entries[0].type for name, entries in told.items() if entries}
 
     async def raw(
         self, metric: str, span_s: float, at: float | None, deadline_s: float
@@ -178,6 +221,17 @@ class _Element(msgspec.Struct):
     values: list[tuple[float, str]] | None = None
 
 
+class _Lazy(msgspec.Struct):
+    """An element whose points are decoded one series at a time: all at once take ten times what is kept."""
+
+    metric: dict[str, str]
+    values: msgspec.Raw | None = None
+
+
+class _Metadata(msgspec.Struct):
+    type: str
+
+
 class _BuildInfo(msgspec.Struct):
     version: str
 
@@ -256,6 +310,41 @@ def _matrix(reply: _Reply, place: str) -> Matrix | Unavailable:
 
 def _series(labels: Mapping[str, str], points: list[tuple[float, str]]) -> Series:
     return Series(labels=labels, times=tuple(t for t, _ in points), values=tuple(float(v) for _, v in points))
+
+
+def _grid(reply: _Reply, start: float, step: float, points: int, place: str) -> Grid | Unavailable:
+    try:
+        data = msgspec.json.decode(reply.data, type=_Data)
+        if data.type != "matrix":
+            return _wrong_type(data.type, "a matrix", place)
+        elements = msgspec.json.decode(data.result, type=list[_Lazy])
+        series = tuple(
+            Packed(labels=e.metric, values=_packed(_points(e.values), start, step, points))
+            for e in elements
+            if e.values is not None
+        )
+        return Grid(series=series, warnings=reply.told(), histograms=len(elements) - len(series))
+    except _UNREADABLE:
+        return bad(f"{place} answers with a matrix of an unknown shape")
+
+
+def _points(values: msgspec.Raw) -> Sequence[tuple[float, float]]:
+    try:
+        return msgspec.json.decode(values, type=list[tuple[float, float]], strict=False)
+    except msgspec.ValidationError:
+        # Infinity, in Go's spelling
+        return [(t, float(v)) for t, v in msgspec.json.decode(values, type=list[tuple[float, str]])]
+
+
+def _packed(found: Sequence[tuple[float, float]], start: float, step: float, points: int) -> Sequence[float]:
+    if len(found) == points:
+        return array("d", [v for _, v in found])
+    values = array("d", [_NAN]) * points
+    for t, v in found:
+        at = round((t - start) / step)
+        if 0 <= at < points:
+            values[at] = v
+    return values
 
 
 def _told(reply: _Reply, unread: int) -> tuple[str, ...]:

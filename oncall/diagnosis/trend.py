@@ -10,6 +10,7 @@ from itertools import accumulate, pairwise
 from statistics import fmean
 from typing import NamedTuple
 
+from oncall.diagnosis.lines import Line, finite, least_squares, noise, spearman, squares_left, thin, ties
 from oncall.diagnosis.shift import iqr, median, quantile
 from oncall.model import Frozen
 
@@ -68,23 +69,8 @@ class Trend(Frozen, frozen=True):
     """Seconds until the limit at this slope; 0 where it is passed, None where it leaks not or has no limit."""
 
 
-class Line(NamedTuple):
-    """Finite points in the order of time. `x` is the clock that growth is measured by: time, or work done."""
-
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-
-    def since(self, begin: float) -> "Line":
-        at = next((i for i, x in enumerate(self.x) if x >= begin), len(self.x))
-        return Line(self.x[at:], self.y[at:])
-
-    @property
-    def span(self) -> float:
-        return self.x[-1] - self.x[0] if self.x else 0.0
-
-
 class Finding(NamedTuple):
-    """A judgement by one clock: where growth begins on it, the growing part, and why it is no leak ('' where it is)."""
+    """A judgement by one clock: where growth begins, how much, and why it is no leak ('' where it is)."""
 
     begin: float
     grown: float
@@ -99,7 +85,7 @@ def theil_sen(times: Sequence[float], values: Sequence[float]) -> Slope | None:
 
     The interval is Sen's, by Kendall's variance with ties, as scipy.stats.theilslopes gives it. A quarter of the
     points may be anything without moving it far. More than 240 points are thinned to the medians of stretches."""
-    line = _thin(_finite(times, values), POINTS)
+    line = thin(finite(times, values), POINTS)
     slopes = sorted(
         (later - v) / (t - s)
         for i, (s, v) in enumerate(zip(line.x, line.y, strict=True))
@@ -120,30 +106,7 @@ def _kendall_variance(line: Line) -> float:
     def part(n: int) -> int:
         return n * (n - 1) * (2 * n + 5)
 
-    return (part(len(line.x)) - sum(map(part, _ties(line.x))) - sum(map(part, _ties(line.y)))) / 18
-
-
-def _ties(numbers: Sequence[float]) -> list[int]:
-    ordered = sorted(numbers)
-    edges = [0, *(i for i in range(1, len(ordered)) if ordered[i] != ordered[i - 1]), len(ordered)]
-    return [b - a for a, b in pairwise(edges)]
-
-
-def _finite(times: Sequence[float], values: Sequence[float]) -> Line:
-    points = [(t, v) for t, v in zip(times, values, strict=True) if math.isfinite(v) and math.isfinite(t)]
-    return Line(tuple(t for t, _ in points), tuple(v for _, v in points))
-
-
-def _thin(line: Line, most: int) -> Line:
-    """At most so many points: the medians of stretches that hold equally many."""
-    if len(line.x) <= most:
-        return line
-    parts = _parts(len(line.x), most)
-    return Line(tuple(median(line.x[a:b]) for a, b in parts), tuple(median(line.y[a:b]) for a, b in parts))
-
-
-def _parts(count: int, into: int) -> list[tuple[int, int]]:
-    return list(pairwise(i * count // into for i in range(into + 1)))
+    return (part(len(line.x)) - sum(map(part, ties(line.x))) - sum(map(part, ties(line.y)))) / 18
 
 
 # --- the verdict -------------------------------------------------------------------------------
@@ -163,10 +126,10 @@ def leak(
     `limit` is where the number must end and `floor` the least growth that counts, both in its unit; `restarted` is
     when its process began: what was before belongs to another one. `load` (times, values) is what the process had to
     do meanwhile: growth that comes and would go with it is none, growth by each unit of work is."""
-    whole = _finite(times, values)
-    line = _thin(whole.since(restarted) if restarted is not None else whole, POINTS)
+    whole = finite(times, values)
+    line = thin(whole.since(restarted) if restarted is not None else whole, POINTS)
     if restarted is not None and len(whole.x) > len(line.x) and line.span < WHOLE * whole.span:
-        return _trend(_thin(whole, POINTS), Finding(whole.x[0], 0.0, "restarted inside"), limit)
+        return _trend(thin(whole, POINTS), Finding(whole.x[0], 0.0, "restarted inside"), limit)
     if len(line.x) < LEAST:
         return _trend(line, Finding(line.x[0], 0.0, "too short"), limit) if line.x else None
     found = _judge(line, floor)
@@ -199,19 +162,12 @@ def _trend(line: Line, found: Finding, limit: float | None) -> Trend | None:
 
 def _judge(line: Line, floor: float) -> Finding:
     """By the clock of the line. Where it falls again and again, its feet decide; else its growing part."""
-    depth = max(DEEP * (max(line.y) - min(line.y)), 6 * _noise(line.y))
+    depth = max(DEEP * (max(line.y) - min(line.y)), 6 * noise(line.y))
     feet = _feet(line, depth)
     if len(feet.x) >= TEETH:
         return _of_feet(feet, depth, floor)
-    begin = _begin(_thin(line, 60))
+    begin = _begin(thin(line, 60))
     return _of_growth(line, begin, floor)
-
-
-def _noise(values: Sequence[float]) -> float:
-    """The standard deviation of what is between neighbours, robust: a slope does not count."""
-    steps = [b - a for a, b in pairwise(values)]
-    middle = median(steps)
-    return 1.4826 * median([abs(s - middle) for s in steps]) / math.sqrt(2)
 
 
 def _of_growth(line: Line, begin: float, floor: float) -> Finding:
@@ -222,7 +178,7 @@ def _of_growth(line: Line, begin: float, floor: float) -> Finding:
     def told(reason: str) -> Finding:
         return Finding(begin, grown, reason)
 
-    if slope is None or grown < floor or slope.low <= 0 or grown < CLEAR * _noise(part.y):
+    if slope is None or grown < floor or slope.low <= 0 or grown < CLEAR * noise(part.y):
         return told("flat")
     if _fallen(line, part, grown):
         return told("falls back")
@@ -252,7 +208,7 @@ def _fallen(line: Line, part: Line, grown: float) -> bool:
     now = median(part.y[-max(3, len(part.y) // 8) :])
     if len(earlier) >= 3 and now - quantile(earlier, 0.95) < HALF * grown:
         return True
-    smooth = _thin(part, 16).y
+    smooth = thin(part, 16).y
     tops = accumulate(smooth, max)
     return max(top - v for top, v in zip(tops, smooth, strict=True)) > HALF * grown
 
@@ -272,39 +228,7 @@ def _begin(line: Line) -> float:
 
 def _hinge_error(line: Line, begin: float) -> float:
     rise = [max(0.0, x - begin) for x in line.x]
-    return _left([rise], line.y)
-
-
-def _left(causes: Sequence[Sequence[float]], values: Sequence[float]) -> float:
-    """The squares that a fit of `values` by a constant and one or two causes leaves, summed."""
-    return sum(r * r for r in _rest(causes, values)[0])
-
-
-def _rest(causes: Sequence[Sequence[float]], values: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Residuals and weights of the least squares, one cause after the other (Gram-Schmidt)."""
-    rest, bases = _centred(values), [_centred(c) for c in causes]
-    for i, base in enumerate(bases):
-        size = _dot(base, base)
-        for other in bases[i + 1 :] if size else ():
-            share = _dot(other, base) / size
-            other[:] = [o - share * b for o, b in zip(other, base, strict=True)]
-    weights = []
-    for cause, base in zip(causes, bases, strict=True):
-        size = _dot(base, base)
-        # What is left of a cause after the others is rounding where they say the same
-        known = size > 1e-9 * _dot(_centred(cause), _centred(cause))
-        weights.append(_dot(rest, base) / size if known else 0.0)
-        rest = [r - weights[-1] * b for r, b in zip(rest, base, strict=True)]
-    return rest, weights
-
-
-def _centred(values: Sequence[float]) -> list[float]:
-    middle = fmean(values)
-    return [v - middle for v in values]
-
-
-def _dot(a: Sequence[float], b: Sequence[float]) -> float:
-    return math.fsum(x * y for x, y in zip(a, b, strict=True))
+    return squares_left([rise], line.y)
 
 
 # --- rises and falls ------------------------------------------------------------------------------
@@ -346,7 +270,7 @@ def _of_feet(feet: Line, depth: float, floor: float) -> Finding:
 
 def _at(load: tuple[Sequence[float], Sequence[float]], times: Sequence[float]) -> list[float] | None:
     """The load at those times: the mean of what was seen around each; None where it is hardly known or constant."""
-    known = _finite(*load)
+    known = finite(*load)
     if len(known.x) < LEAST or known.x[0] > times[len(times) // 4] or known.x[-1] < times[-len(times) // 4]:
         return None
     sums = [0.0, *accumulate(known.y)]
@@ -381,11 +305,11 @@ def _follows(line: Line, load: Sequence[float], found: Finding) -> bool:
     A number may follow late, or stay at the highest that was needed so far: both are the load's level too. Where
     load and number rise together all the time, nothing tells the two apart, and it is called no leak."""
     levels = [load, *(_late(load, len(load) / n) for n in (60, 20, 10)), list(accumulate(load, max))]
-    left, level = min(((_left([c], line.y), c) for c in levels), key=lambda pair: pair[0])
+    left, level = min(((squares_left([c], line.y), c) for c in levels), key=lambda pair: pair[0])
     if _share(level, line, found, [level]) < HALF:
         return False
     for clock in (line.x, _work(line.x, load)):
-        better = _left([level, clock], line.y) < BETTER * BETTER * left
+        better = squares_left([level, clock], line.y) < BETTER * BETTER * left
         if better and _share(clock, line, found, [level, clock]) >= HALF:
             return False
     return True
@@ -398,8 +322,8 @@ def _late(load: Sequence[float], points: float) -> list[float]:
 
 
 def _share(cause: Sequence[float], line: Line, found: Finding, causes: Sequence[Sequence[float]]) -> float:
-    """How much of the growth the last of the causes explains, from the first eighth of the growing part to the last."""
-    weight = _rest(causes, line.y)[1][-1]
+    """How much of the growth the last of the causes explains, from the first eighth of the growing part on."""
+    weight = least_squares(causes, line.y)[1][-1]
     part = cause[next(i for i, x in enumerate(line.x) if x >= found.begin) :]
     few = max(1, len(part) // 8)
     moved = median(part[-few:]) - median(part[:few])
@@ -412,13 +336,13 @@ def _share(cause: Sequence[float], line: Line, found: Finding, causes: Sequence[
 def along(
     times_a: Sequence[float], values_a: Sequence[float], times_b: Sequence[float], values_b: Sequence[float]
 ) -> float | None:
-    """How well b goes along with a, -1 to 1: the mean of the rank correlations of their levels and of their increments.
+    """How well b goes along with a, -1 to 1: the mean of the rank correlations of levels and of increments.
 
     Both are taken over the time that they share, in 8 to 20 stretches. None where that is too short or one of them
     never moves. Two steady growths that have nothing to do with each other agree in level (1.0) but not in the
     unevenness of their increments (about 0), so they come out near 0.5; what is above 0.7 also speeds up and slows
     down together. It says nothing of which drives which, and a perfectly even growth has no unevenness to compare."""
-    a, b = _finite(times_a, values_a), _finite(times_b, values_b)
+    a, b = finite(times_a, values_a), finite(times_b, values_b)
     if not a.x or not b.x:
         return None
     begin, end = max(a.x[0], b.x[0]), min(a.x[-1], b.x[-1])
@@ -431,8 +355,8 @@ def along(
     if len(known) < 8:
         return None
     first, second = [one[i] or 0.0 for i in known], [two[i] or 0.0 for i in known]
-    level = _spearman(first, second)
-    moves = _spearman(*([y - x for x, y in pairwise(line)] for line in (first, second)))
+    level = spearman(first, second)
+    moves = spearman(*([y - x for x, y in pairwise(line)] for line in (first, second)))
     return None if level is None else (level + (moves or 0.0)) / 2
 
 
@@ -440,22 +364,3 @@ def _levels(line: Line, begin: float, end: float, count: int) -> list[float | No
     edges = [bisect_right(line.x, begin + (end - begin) * i / count) for i in range(count + 1)]
     edges[0] = next(i for i, x in enumerate(line.x) if x >= begin)
     return [median(line.y[a:b]) if b > a else None for a, b in pairwise(edges)]
-
-
-def _spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Pearson's correlation of the ranks; None where one does not vary."""
-    one, two = _centred(_ranks(a)), _centred(_ranks(b))
-    size = _dot(one, one) * _dot(two, two)
-    return _dot(one, two) / math.sqrt(size) if size > 0 else None
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    """1 for the least; equal ones share the mean of their places."""
-    ordered = sorted(values)
-    return [(bisect_right(ordered, v) + _below(ordered, v) + 1) / 2 for v in values]
-
-
-def _below(ordered: Sequence[float], value: float) -> int:
-    from bisect import bisect_left
-
-    return bisect_left(ordered, value)
