@@ -111,6 +111,8 @@ def notes(shown: Mapping[str, str], now: float) -> tuple[str, ...]:
         waited = _ago(shown, "InactiveExitTimestamp", now)
         since = "" if waited is None else f" since {waited:.0f} s"
         said.append(f"it is starting{since} and has not said that it is ready ({restarts} restarts so far)")
+    elif active == "deactivating":
+        said.append(f"it was told to stop and has not ended yet ({shown.get('SubState', '?')})")
     if load not in ("loaded", "stub", "merged"):
         said.append(f"its unit file is {load}: it still has a state, but could not be started again")
     return tuple(said)
