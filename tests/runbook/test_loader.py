@@ -63,7 +63,7 @@ def mistake(load: Load, text: str) -> RunbookError:
 def test_a_good_one_loads(load: Load) -> None:
     book = load(GOOD).runbook("mine")
     assert (book.issue, book.title, book.shown[0]) == ("mine", "Mine", "depth")
-    assert load(GOOD).issues() == ("pool", "mine")
+    assert load(GOOD).issues() == ("errors", "latency", "memory", "pool", "mine")
 
 
 MISTAKES = [
