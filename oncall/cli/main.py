@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from oncall import __version__
+from oncall.cli import changes as changes_command
 from oncall.cli import common
 from oncall.cli import config as config_command
 from oncall.cli import diagnose as diagnose_command
@@ -47,6 +48,7 @@ app = typer.Typer(
     help="Says what is wrong with the service, why, and the one safe command to run next.",
 )
 app.command("diagnose")(diagnose_command.diagnose)
+app.command("changes")(changes_command.changes)
 app.add_typer(runbook_command.app, name="runbook")
 app.add_typer(config_command.app, name="config")
 app.add_typer(lab_command.app, name="lab")

@@ -225,7 +225,7 @@ class _Lazy(msgspec.Struct):
     """An element whose points are decoded one series at a time: all at once take ten times what is kept."""
 
     metric: dict[str, str]
-    values: msgspec.Raw | None = None
+    values: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Metadata(msgspec.Struct):
@@ -321,7 +321,7 @@ def _grid(reply: _Reply, start: float, step: float, points: int, place: str) -> 
         series = tuple(
             Packed(labels=e.metric, values=_packed(_points(e.values), start, step, points))
             for e in elements
-            if e.values is not None
+            if bytes(e.values)
         )
         return Grid(series=series, warnings=reply.told(), histograms=len(elements) - len(series))
     except _UNREADABLE:

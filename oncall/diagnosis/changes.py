@@ -22,7 +22,7 @@ SAMPLES = 400_000
 """Points kept at most, of all series: 3 MB as they are stored."""
 AT_A_TIME = 100_000
 """Points of one question: some 4 MB of JSON."""
-MOST_POINTS, LEAST_POINTS = 240, 40
+MOST_POINTS, LEAST_POINTS = 300, 40
 RATE_S = 60.0
 LOOKS = 13
 """How often the names are looked up over the span, so that what has ended is found too."""
@@ -153,7 +153,10 @@ class _Round:
         got = await server.raw(some, 600.0, self.end, self.left_s)
         times = got.series[0].times if isinstance(got, Matrix) and got.series else ()
         gaps = [b - a for a, b in pairwise(times)]
-        return median(gaps) if len(gaps) >= 2 else None
+        if len(gaps) < 2:
+            return None
+        gap = median(gaps)
+        return float(round(gap)) if abs(gap - round(gap)) < 0.01 * gap else gap
 
     def _chosen(self, names: Mapping[str, int]) -> dict[str, int]:
         """Metrics with the fewest series first, until the limit is full."""
@@ -170,8 +173,9 @@ class _Round:
     def _plan(self, chosen: Mapping[str, int], interval: float | None, names: int) -> _Plan:
         count = max(1, sum(chosen.values()))
         points = max(LEAST_POINTS, min(MOST_POINTS, SAMPLES // count))
-        # Finer than the scrapes there is nothing to see
-        step = max(1.0, math.ceil(self.span_s / points), math.floor(interval or 0.0))
+        # Whole scrapes: else a counter moves by one scrape more in some steps than in others
+        scrape = interval or 1.0
+        step = scrape * max(1, math.ceil(self.span_s / points / scrape))
         wanted = max(RATE_S, 4 * (interval or 0.0), 2 * step)
         lead = max(1, round(min(self.window_s, wanted) / step))
         kept = max(2, math.floor(self.span_s / step) + 1)
@@ -232,6 +236,7 @@ class _Round:
     # --- the report ----------------------------------------------------------------------------
 
     def _untold(self, why: Unavailable) -> Callable[[str, int], Changes]:
+        self.left_out = [o for o in self.left_out if o.reason != why.reason]
         return self._report((), 0, 0, reason=why.reason, hint=why.hint)
 
     def _told(

@@ -1,7 +1,7 @@
 """Rows of the same grid of times, each judged against its own baseline, and ranked. Pure Python."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import NamedTuple
@@ -108,9 +108,12 @@ def _compared(row: Row, span: Span, now: float) -> Judged | None:
     )
     if found is None:
         return None
-    return Judged(
-        row, found.usual, now, found.shift, found.onset, found.weak, row.since_zero and found.usual == 0
-    )
+    onset = found.onset
+    if onset is not None and row.averaged:
+        # An average over some time before each point has half moved when half of that time has passed
+        onset = max(times[0], onset - span.rate_s / 2)
+    new = row.since_zero and found.usual == 0
+    return Judged(row, found.usual, now, found.shift, onset, found.weak, new)
 
 
 def _floor(row: Row, values: Sequence[float], usual: float, span: Span) -> float:
@@ -168,7 +171,7 @@ def report(found: Judged, span: Span) -> ChangeReport:
         clear=found.clear,
         new=found.new,
         gone=found.now is None,
-        history=tuple(map(_six, _history(found.row.values))),
+        history=tuple(map(_six, _history(found.row.values, max if found.up else min))),
     )
 
 
@@ -176,11 +179,12 @@ def _six(value: float | None) -> float | None:
     return float(f"{value:.6g}") if value is not None else None
 
 
-def _history(values: Sequence[float]) -> Iterator[float | None]:
-    """The highest of each stretch, so that peaks survive."""
+def _history(values: Sequence[float], most: Callable[[Sequence[float]], float]) -> Iterator[float | None]:
+    """The highest of each stretch, or the lowest of what fell, so that the change survives."""
     count = min(HISTORY, len(values))
     for a, b in pairwise(i * len(values) // count for i in range(count + 1)):
-        yield max(_finite(values[a:b]), default=None)
+        known = _finite(values[a:b])
+        yield most(known) if known else None
 
 
 def untellable(found: Sequence[Row], span: Span) -> Unavailable | None:

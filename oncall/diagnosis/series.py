@@ -19,7 +19,8 @@ _EPOCHS = (1e9, 1e10)
 class Row(NamedTuple):
     """One thing to compare over time. `events` are counted, so that chance alone moves them by their square root.
 
-    `since_zero`: a counter that appeared in the meantime, in a process that was there before."""
+    `since_zero`: a counter that appeared in the meantime, in a process that was there before. `averaged`: each value
+    is one over the time of a rate."""
 
     metric: str
     labels: dict[str, str]
@@ -27,6 +28,7 @@ class Row(NamedTuple):
     values: Sequence[float]
     events: bool = False
     since_zero: bool = False
+    averaged: bool = False
 
 
 class Times(NamedTuple):
@@ -137,7 +139,7 @@ def _rate(name: str, shown: str, labels: dict[str, str], counted: Sequence[float
     events = not {"bytes", "seconds", "sum"} & set(words)
     share = 1 / times.rate_s
     rates = [(b - a) * share for a, b in zip(counted, counted[times.lead :], strict=False)]
-    return Row(shown, labels, unit, rates, events)
+    return Row(shown, labels, unit, rates, events, averaged=True)
 
 
 def _mean_or_rate(
@@ -155,7 +157,7 @@ def _mean_or_rate(
     spent = (b - a for a, b in zip(total, total[lead:], strict=False))
     often = (b - a for a, b in zip(count, count[lead:], strict=False))
     means = [s / n if n > 0 else _NAN for s, n in zip(spent, often, strict=False)]
-    return Row(f"mean({stem})", labels, _UNITS.get(stem.rpartition("_")[2]), means)
+    return Row(f"mean({stem})", labels, _UNITS.get(stem.rpartition("_")[2]), means, averaged=True)
 
 
 def _counted(values: Sequence[float], began: int) -> Sequence[float]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from oncall.model import Diagnosis, Severity
+from oncall.model import ChangeReport, Changes, Diagnosis, Severity
 
 _FIRST = (
     "schema",
@@ -50,6 +50,21 @@ def diagnoses_json(service: str, diagnoses: Sequence[Diagnosis]) -> bytes:
         "diagnoses": [_builtins(d) for d in diagnoses],
     }
     return _encode(document)
+
+
+def changes_json(found: Changes) -> bytes:
+    """What changed, as one JSON document: the contract's keys first, times in whole seconds of UTC."""
+    whole = msgspec.structs.replace(
+        found,
+        at=_whole(found.at),
+        changes=tuple(map(_whole_onset, found.changes)),
+        first=_whole_onset(found.first) if found.first else None,
+    )
+    return _encode(msgspec.to_builtins(whole))
+
+
+def _whole_onset(change: ChangeReport) -> ChangeReport:
+    return msgspec.structs.replace(change, onset=_whole(change.onset)) if change.onset else change
 
 
 def error_json(error: str, hint: str | None) -> bytes:

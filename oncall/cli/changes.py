@@ -1,0 +1,104 @@
+"""`oncall changes`: what changed, of all series of the service."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oncall.cli import common
+from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
+from oncall.errors import Exit, UsageFault
+
+if TYPE_CHECKING:
+    from oncall.diagnosis.changes import Asked
+    from oncall.model import Changes
+
+
+def changes(
+    ctx: typer.Context,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="About when: RFC 3339, or ago, such as 2h.")
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option("--window", metavar="DURATION", help="The time that is looked at.")
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", metavar="DURATION", help="The quiet time just before the window."),
+    ] = None,
+    top: Annotated[
+        str, typer.Option("--top", metavar="N", help="How many to show, furthest moved first.")
+    ] = "20",
+    limit: Annotated[
+        str, typer.Option("--limit", metavar="SERIES", help="How many series to compare at most.")
+    ] = "2000",
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="DURATION", help="Longest wait for all answers.")
+    ] = "10s",
+    service: ServiceOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Say what changed: every series of the service in Prometheus, ranked by how far it moved, and since when.
+
+    Exit code: 0 read (whatever changed), 3 unknown (not all could be read).
+    """
+    options = common.settle(ctx, service, config, output)
+    asking = _asking(at, window, baseline, timeout, top, limit)
+    name, chosen = options.pick()
+    from oncall.diagnosis.changes import changes as run
+
+    states: dict[str, str] = {}
+    found = common.run_async(common.visibly(run(name, chosen, asking, states.__setitem__), states))
+    _print(found, options)
+    raise typer.Exit(Exit.OK if found.reason is None else Exit.UNKNOWN)
+
+
+def _asking(
+    at: str | None, window: str | None, baseline: str | None, timeout: str, top: str, limit: str
+) -> "Asked":
+    from datetime import UTC, datetime
+
+    from oncall.diagnosis.changes import Asked
+    from oncall.units import parse_duration, parse_time
+
+    def duration(option: str, text: str) -> float:
+        try:
+            return parse_duration(text)
+        except ValueError as error:
+            raise UsageFault(f"{option}: {error}") from None
+
+    def number(option: str, text: str, most: int) -> int:
+        if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most and len(text) < 9):
+            raise UsageFault(f"{option}: {text!r} is not a whole number from 1 to {most}")
+        return int(text)
+
+    try:
+        moment = parse_time(at, datetime.now(UTC)) if at else None
+    except ValueError as error:
+        raise UsageFault(f"--at: {error}") from None
+    return Asked(
+        at=moment,
+        window_s=duration("--window", window) if window else None,
+        baseline_s=duration("--baseline", baseline) if baseline else None,
+        timeout_s=duration("--timeout", timeout),
+        top=number("--top", top, 10_000),
+        limit=number("--limit", limit, 10_000),
+    )
+
+
+def _print(found: "Changes", options: Options) -> None:
+    if options.output is Output.JSON:
+        from oncall.render.json_out import changes_json
+
+        common.emit(changes_json(found))
+    elif options.output is Output.MARKDOWN:
+        from oncall.render.change_words import changes_markdown
+
+        common.emit(changes_markdown(found))
+    else:
+        from oncall.render.changes import changes_page
+
+        console, ascii_only = common.out()
+        height = console.height - 2 if sys.stdout.isatty() else None
+        console.print(changes_page(found, width=console.width, ascii_only=ascii_only, height=height))
