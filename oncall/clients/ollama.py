@@ -97,7 +97,8 @@ async def _ask(server: HttpServer, deadline_s: float) -> _Said | Unavailable:
     until = time.monotonic() + deadline_s
 
     async def asked(path: str) -> Fetched | Unavailable:
-        return await get(server, path, max(0.001, until - time.monotonic()))
+        # Rounded for the reason that names it
+        return await get(server, path, max(0.01, round(until - time.monotonic(), 2)))
 
     models = read_json(await asked("/api/tags"), _Models, "Ollama", server.place)
     if isinstance(models, Unavailable):
