@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -78,8 +78,19 @@ def test_what_is_not_healthy_each_by_its_name(answer: bytes, status: int, verdic
             "timeout",
             "began to answer but did not end within",
         ),
+        # Not even the headers come to an end
+        (
+            lambda: forever(b"HTTP/1.1 200 OK\r\nX: ", b"x", 0.05),
+            "timeout",
+            "took the connection but did not answer within",
+        ),
         (silence, "timeout", "took the connection but did not answer within"),
         (lambda: times(head("200 OK", {}), b" " * 2**16, 3200), "bad answer", "larger than 1 MiB"),
+        (
+            lambda: times(head("200 OK", {"Content-Length": "9999999999"}), b" ", 9),
+            "bad answer",
+            "larger than 1 MiB",
+        ),
         (
             lambda: reply('{"status": "healthy"}', Content_Length="99", Connection="close"),
             "bad answer",
@@ -94,6 +105,36 @@ def test_an_endpoint_that_was_reached_and_does_not_answer_is_ill(
     found = row(read(lambda asked: answer(), deadline_s=1 if verdict == "timeout" else 30))
     assert (found["status"], found["verdict"], found["healthy"]) == (None, verdict, False)
     assert says in str(found["detail"])
+
+
+def test_a_redirect_is_not_followed_into_healthy() -> None:
+    """Row 34: the page behind it would say that all is well, to anybody who logs in."""
+
+    async def work() -> tuple[StepReading, list[str]]:
+        there = reply('{"status": "healthy"}')
+        away = reply(status="307 Temporary Redirect", Location="/well")
+        async with Stand(lambda asked: there if asked.path == "/well" else away) as stand:
+            reading = await health(Service(url=stand.url), "/health", 30)
+            return reading, [asked.path for asked in stand.asked]
+
+    reading, asked = asyncio.run(work())
+    assert (row(reading)["healthy"], asked) == (False, ["/health"])
+
+
+def test_a_body_is_not_read_beyond_its_cap() -> None:
+    """Row 34: it has no end; neither has what would be read of it without the cap, or the deadline."""
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        yield head("200 OK", {})
+        while True:
+            sent += 2**16
+            yield b" " * 2**16
+
+    assert row(read(lambda asked: endless(), deadline_s=60))["verdict"] == "bad answer"
+    # What lies in the buffers of the two sockets and of both programs comes on top
+    assert sent < 2**20 * 16
 
 
 @pytest.mark.parametrize("body", ['{"ok": true}', "[]", '{"status": 1}'])

@@ -162,7 +162,7 @@ def test_the_address_that_was_connected_to_is_told(monkeypatch: pytest.MonkeyPat
             return ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
 
         monkeypatch.setattr(network, "look_up", resolve)
-        rows, _ = looked(Service(url=f"http://app.example.com:{full}"))
+        rows, _ = looked(Service(url=f"http://app.example.com:{full}"), deadline_s=2)
     assert (rows[0]["status"], rows[0]["address"]) == ("ok", "127.0.0.3")
 
 
