@@ -1,6 +1,8 @@
 """`oncall diagnose`: what is wrong, why, and what to do next."""
 
+import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,13 +10,17 @@ import typer
 
 from oncall.cli import common
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
+from oncall.cli.saving import check_place, complete_saved, read_saved, write_saved
 from oncall.errors import Exit, UsageFault
 
 if TYPE_CHECKING:
     from oncall.diagnosis.engine import Ask
+    from oncall.diagnosis.kept import Saved
     from oncall.model import Diagnosis, Service
     from oncall.runbook.loader import Library
 
+TIMEOUT = "10s"
+INTERVAL = "2s"
 _EXITS = {"ok": Exit.OK, "warning": Exit.WARNING, "critical": Exit.CRITICAL, "unknown": Exit.UNKNOWN}
 
 
@@ -29,6 +35,19 @@ def complete_issue(incomplete: str) -> list[str]:
         return []
 
 
+def complete_alert(incomplete: str) -> list[str]:
+    """Alerts that a runbook names."""
+    from oncall.errors import OncallError
+    from oncall.runbook.loader import library
+
+    try:
+        books = library()
+        named = [name for issue in books.issues() for name in books.runbook(issue).spec.alerts]
+    except OncallError:
+        return []
+    return [name for name in dict.fromkeys(named) if name.startswith(incomplete)]
+
+
 def diagnose(
     ctx: typer.Context,
     issue: Annotated[
@@ -36,7 +55,13 @@ def diagnose(
         typer.Argument(help="The issue, such as pool; all of them without.", autocompletion=complete_issue),
     ] = None,
     alert: Annotated[
-        str | None, typer.Option("--alert", metavar="NAME", help="The alert that paged: picks its runbook.")
+        str | None,
+        typer.Option(
+            "--alert",
+            metavar="NAME",
+            help="The alert that paged: picks its runbook.",
+            autocompletion=complete_alert,
+        ),
     ] = None,
     at: Annotated[
         str | None, typer.Option("--at", metavar="TIME", help="About when: RFC 3339, or ago, such as 2h.")
@@ -52,14 +77,34 @@ def diagnose(
         Path | None, typer.Option("--runbooks", metavar="DIR", help="A folder of more or other runbooks.")
     ] = None,
     timeout: Annotated[
-        str, typer.Option("--timeout", metavar="DURATION", help="Longest wait for all answers.")
-    ] = "10s",
+        str | None,
+        typer.Option("--timeout", metavar="DURATION", help="Longest wait for all answers; 10s unless told."),
+    ] = None,
     interval: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--interval", metavar="DURATION", help="Between two looks at /metrics, without Prometheus."
+            "--interval",
+            metavar="DURATION",
+            help="Between two looks at /metrics, without Prometheus; 2s unless told.",
         ),
-    ] = "2s",
+    ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="FILE", help="Keep all that was read, without secrets; .gz packs it."),
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            "--replay",
+            metavar="FILE",
+            help="Report on a saved file: no server is asked.",
+            autocompletion=complete_saved,
+        ),
+    ] = None,
+    redact: Annotated[
+        bool,
+        typer.Option("--redact", help="In the saved file, mask literals of queries and logs, and addresses."),
+    ] = False,
     service: ServiceOption = None,
     config: ConfigOption = None,
     output: OutputOption = None,
@@ -69,15 +114,68 @@ def diagnose(
     Exit code: 0 healthy, 1 warning, 2 critical, 3 unknown (what decides could not be read).
     """
     options = common.settle(ctx, service, config, output)
-    asking = _asking(at, window, baseline, timeout, interval)
-    name, chosen = options.pick()
-    from oncall.diagnosis.run import runbooks_of
+    clocks = {"--at": at, "--window": window, "--baseline": baseline}
+    clocks |= {"--timeout": timeout, "--interval": interval}
+    _agree(issue, alert, [n for n, v in clocks.items() if v is not None], save, replay, redact=redact)
+    place = check_place(save) if save else None
+    wanted = Wanted(issue, alert, runbooks)
+    if replay is not None:
+        seen = _again(replay, options.service, wanted)
+    else:
+        asking = _asking(at, window, baseline, timeout or TIMEOUT, interval or INTERVAL)
+        seen = _now(*options.pick(), asking, wanted, keep=place is not None)
+    trouble = _keep(seen.look, place, redact=redact) if place and seen.look else None
+    _print(seen, options)
+    if trouble:
+        # The report is out: it was not to be lost with the file.
+        common.note(f"oncall: {trouble}")
+    raise typer.Exit(Exit.UNKNOWN if trouble else _EXITS[seen.found[0].severity.value])
 
-    books = runbooks_of(chosen, runbooks)
-    issues = _issues(books, issue, alert)
-    found = common.run_async(_all(name, chosen, books, issues, asking))
-    _print(name, found, options, many=issue is None and alert is None)
-    raise typer.Exit(min(_EXITS[d.severity.value] for d in found[:1]))
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which issue, or the alert that names it, or all; with which runbooks besides."""
+
+    issue: str | None
+    alert: str | None
+    runbooks: Path | None
+
+    @property
+    def all(self) -> bool:
+        return self.issue is None and self.alert is None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is reported, worst first; the look to be kept; `origin` where it is a replay."""
+
+    name: str
+    look: "Saved | None"
+    found: "list[Diagnosis]"
+    many: bool
+    origin: str | None = None
+
+
+def _agree(
+    issue: str | None,
+    alert: str | None,
+    clocks: list[str],
+    save: Path | None,
+    replay: Path | None,
+    *,
+    redact: bool,
+) -> None:
+    """Refuses what cannot be meant together. Raises UsageFault."""
+    if issue is not None and alert is not None:
+        raise UsageFault("an issue and --alert were both given", hint="Give one of them.")
+    if redact and save is None:
+        raise UsageFault("--redact is about the file of --save", hint="Add --save FILE.")
+    if replay is not None and clocks:
+        said = f"{clocks[0]} does not go with --replay: what is in the file was asked then"
+        raise UsageFault(said, hint=f"Leave {' and '.join(clocks)} out.")
+    if replay is not None and save is not None and not redact:
+        said = "--save with --replay would only copy the file"
+        raise UsageFault(said, hint="Copy it, or add --redact to save it redacted.")
 
 
 def _asking(at: str | None, window: str | None, baseline: str | None, timeout: str, interval: str) -> "Ask":
@@ -105,39 +203,111 @@ def _asking(at: str | None, window: str | None, baseline: str | None, timeout: s
     )
 
 
-def _issues(books: "Library", issue: str | None, alert: str | None) -> tuple[str, ...]:
-    if issue is not None and alert is not None:
-        raise UsageFault("an issue and --alert were both given", hint="Give one of them.")
-    if alert is not None:
-        return (books.for_alert(alert),)
-    return books.issues() if issue is None else (issue,)
+def _issues(books: "Library", wanted: Wanted) -> tuple[str, ...]:
+    if wanted.alert is not None:
+        return (books.for_alert(wanted.alert),)
+    return books.issues() if wanted.issue is None else (wanted.issue,)
 
 
-async def _all(
-    name: str, service: "Service", books: "Library", issues: tuple[str, ...], asking: "Ask"
-) -> list["Diagnosis"]:
-    """Every issue's diagnosis, worst first, with a line on the terminal while it takes longer."""
-    from oncall.diagnosis.run import judged, look, planned
+def _now(name: str, service: "Service", asking: "Ask", wanted: Wanted, *, keep: bool) -> Seen:
+    """Asks every backend, with a line on the terminal while it takes longer."""
+    from datetime import UTC, datetime
 
+    from oncall import __version__
+    from oncall.diagnosis.run import judged, look, planned, runbooks_of
+
+    books = runbooks_of(service, wanted.runbooks)
+    plan = planned(service, books, _issues(books, wanted))
     states: dict[str, str] = {}
-    plan = planned(service, books, issues)
-    found, took = await common.visibly(look(plan, service, asking, states.__setitem__), states)
-    return judged(name, service, plan, found, took)
+    gathered, took = common.run_async(common.visibly(look(plan, service, asking, states.__setitem__), states))
+    found = judged(name, service, plan, gathered, took)
+    if not keep:
+        return Seen(name, None, found, many=wanted.all)
+    from oncall.diagnosis.kept import kept
+
+    to_keep = kept(
+        name,
+        service,
+        plan,
+        gathered,
+        took_ms=took,
+        version=__version__,
+        saved=datetime.now(UTC),
+        alone=not wanted.all,
+        secrets=(os.environ.get("PGPASSWORD", ""),),
+    )
+    return Seen(name, to_keep, found, many=wanted.all)
 
 
-def _print(name: str, found: list["Diagnosis"], options: Options, *, many: bool) -> None:
+def _again(path: Path, service: str | None, wanted: Wanted) -> Seen:
+    """Judges a saved look with the runbooks in force; talks to nobody."""
+    from oncall.diagnosis.run import judged, planned
+    from oncall.render.words import replay_of
+
+    look = read_saved(path)
+    if service not in (None, look.name):
+        said = f"{path} is of the service {look.name!r}, not of {service!r}"
+        raise UsageFault(said, hint="Leave -s out.")
+    books = _books_then(look, wanted.runbooks)
+    issues = _issues_then(look, path, books, wanted)
+    plan = planned(look.service, books, issues)
+    found = judged(look.name, look.service, plan, look.answers_to(plan), look.took_ms)
+    origin = replay_of(found[0].at, look.version, redacted=look.redacted)
+    return Seen(look.name, look, found, many=wanted.all and not look.alone, origin=origin)
+
+
+def _books_then(look: "Saved", more: Path | None) -> "Library":
+    """The runbooks in force now; those of the service itself where they are on this machine."""
+    from msgspec.structs import replace
+
+    from oncall.diagnosis.run import runbooks_of
+
+    own = look.service.runbooks
+    if own and not Path(own).expanduser().is_dir():
+        common.note(f"note: the service's own runbooks, {own}, are not here; give others with --runbooks")
+        return runbooks_of(replace(look.service, runbooks=None), more)
+    return runbooks_of(look.service, more)
+
+
+def _issues_then(look: "Saved", path: Path, books: "Library", wanted: Wanted) -> tuple[str, ...]:
+    issues = look.issues if wanted.all else _issues(books, wanted)
+    for issue in issues:
+        if issue not in look.issues:
+            said = f"{path} does not hold the issue {issue!r}"
+            raise UsageFault(said, hint=f"It holds: {', '.join(look.issues)}.")
+        if issue not in books.issues():
+            said = f"{path} holds the issue {issue!r}, and no runbook here is about it"
+            raise UsageFault(said, hint="Give the folder of its runbook with --runbooks DIR.")
+    return issues
+
+
+def _keep(look: "Saved", place: Path, *, redact: bool) -> str | None:
+    """Writes the file, and says how large it is; or what went wrong."""
+    from oncall.diagnosis.saved import dump
+    from oncall.numbers import size
+
+    data = dump(look, redact=redact, packed=place.suffix == ".gz")
+    if trouble := write_saved(place, data):
+        return f"--save {place}: not saved: {trouble}"
+    common.note(f"saved in {place}: {size(len(data))}{', redacted' if redact or look.redacted else ''}")
+    return None
+
+
+def _print(seen: Seen, options: Options) -> None:
+    found, origin = seen.found, seen.origin
     if options.output is Output.JSON:
         from oncall.render.json_out import diagnoses_json, diagnosis_json
 
-        common.emit(diagnoses_json(name, found) if many else diagnosis_json(found[0]))
+        common.emit(diagnoses_json(seen.name, found) if seen.many else diagnosis_json(found[0]))
     elif options.output is Output.MARKDOWN:
-        from oncall.render.markdown import diagnosis_markdown
+        from oncall.render.markdown import diagnoses_markdown
 
-        common.emit("\n".join(diagnosis_markdown(d) for d in found))
+        common.emit(diagnoses_markdown(found, origin=origin))
     else:
-        from oncall.render.diagnosis import diagnosis
+        from oncall.render.overview import overview
 
         console, ascii_only = common.out()
         height = console.height - 2 if sys.stdout.isatty() else None
-        for one in found:
-            console.print(diagnosis(one, width=console.width, ascii_only=ascii_only, height=height))
+        console.print(
+            overview(found, width=console.width, ascii_only=ascii_only, height=height, origin=origin)
+        )

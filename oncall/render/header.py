@@ -26,9 +26,11 @@ _LABEL = 8
 _BESIDE = 24
 
 
-def header(d: Diagnosis, width: int) -> list[Text]:
-    """Verdict, cause and next command, in this order, whatever the width."""
-    return [*_verdict(d, width), *_cause(d, width), *_next(d, width)]
+def header(d: Diagnosis, width: int, *, alone: bool = True) -> list[Text]:
+    """Verdict, cause and next command, in this order, whatever the width; whose they are only where it is `alone`."""
+    identity = identity_of(d) if alone else ("", "", "", "")
+    shown = verdict(d.summary.headline, d.severity, identity, width)
+    return [*shown, *_cause(d, width), *next_of(d, width)]
 
 
 def next_lines(label: str, step: Next, width: int, *, at: int = 0) -> list[Text]:
@@ -49,28 +51,33 @@ def next_lines(label: str, step: Next, width: int, *, at: int = 0) -> list[Text]
     return [*shifted(columns(row, [_LABEL - GAP, wide]), at), *why]
 
 
-def _verdict(d: Diagnosis, width: int) -> list[Text]:
-    style = SEVERITY_STYLE[d.severity]
-    headline, severity, time = d.summary.headline, d.severity.value, clock(d.at)
-    parts = [d.service, d.environment, d.target or "", time]
-    for shown, word in ((parts, severity), (parts, ""), ([d.service, d.environment, time], severity)):
-        identity = " · ".join(filter(None, shown))
-        spare = width - cells(headline) - cells(identity) - cells(word) - 3
-        if spare >= (2 if word else 0):
-            return [line((headline, style), "   ", identity, " " * spare if word else "", (word, style))]
-    spare = max(2, width - cells(headline) - cells(severity))
-    if cells(headline) + spare + cells(severity) <= width:
-        first = [line((headline, style), " " * spare, (severity, style))]
+def verdict(headline: str, severity: Severity, identity: tuple[str, str, str, str], width: int) -> list[Text]:
+    """What is wrong, with whom (service, environment, target, time; empty ones are left out), how bad."""
+    style, word = SEVERITY_STYLE[severity], severity.value
+    service, environment, _, time = identity
+    short = [service, environment, time]
+    for shown, last in ((identity, word), (identity, ""), (short, word)):
+        named = " · ".join(filter(None, shown))
+        spare = width - cells(headline) - cells(named) - cells(last) - 3
+        if spare >= (2 if last else 0):
+            return [line((headline, style), "   ", named, " " * spare if last else "", (last, style))]
+    spare = max(2, width - cells(headline) - cells(word))
+    if cells(headline) + spare + cells(word) <= width:
+        first = [line((headline, style), " " * spare, (word, style))]
     else:
-        first = [*indented(headline, width, style=style), line((severity, style))]
-    return first + [line(text) for text in pack(list(filter(None, parts)), width)]
+        first = [*indented(headline, width, style=style), line((word, style))]
+    return first + [line(text) for text in pack(list(filter(None, identity)), width)]
 
 
-def left_out(d: Diagnosis, width: int) -> list[str]:
+def identity_of(d: Diagnosis) -> tuple[str, str, str, str]:
+    return d.service, d.environment, d.target or "", clock(d.at)
+
+
+def left_out(d: Diagnosis, shown: list[Text]) -> list[str]:
     """What the first line had no room for: the severity, or the database that was asked."""
-    shown = "\n".join(text.plain for text in _verdict(d, width))
-    severity = [] if shown.split("\n")[0].endswith(d.severity.value) else [f"severity {d.severity.value}"]
-    return severity + ([f"target {d.target}"] if d.target and d.target not in shown else [])
+    text = "\n".join(part.plain for part in shown)
+    severity = [] if text.split("\n")[0].endswith(d.severity.value) else [f"severity {d.severity.value}"]
+    return severity + ([f"target {d.target}"] if d.target and d.target not in text else [])
 
 
 def _cause(d: Diagnosis, width: int) -> list[Text]:
@@ -80,7 +87,8 @@ def _cause(d: Diagnosis, width: int) -> list[Text]:
     return labelled(Cell("Cause", HEADING), Cell(text), width, indent=_LABEL)
 
 
-def _next(d: Diagnosis, width: int) -> list[Text]:
+def next_of(d: Diagnosis, width: int) -> list[Text]:
+    """The one command to run next, else where to look."""
     if d.summary.next:
         return next_lines("Next", d.summary.next, width)
     healthy = d.severity is Severity.OK

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from oncall.model import CauseReport, Confidence, Diagnosis, Severity, SignalReport
 from oncall.numbers import clock, day, humane, since
 from oncall.render.inert import inert
+from oncall.render.several import Line, counts, lines, pages
+from oncall.render.text import safe
 from oncall.render.words import (
     AGAINST,
     CONFIDENCE_WORD,
@@ -39,8 +41,31 @@ _HEADS = ("Signal", "now", "usual", "warn", "crit", "", "since")
 def diagnosis_markdown(d: Diagnosis) -> str:
     """The report in Markdown: headline, cause, next command, signals, causes, what could not be seen."""
     d = inert(d)
-    blocks = [_head(d), _next(d), _signals(d), _causes(d), _unseen(d), _notes(d)]
-    return "\n\n".join(block for block in blocks if block) + "\n"
+    return "\n\n".join(block for block in _blocks(d) if block) + "\n"
+
+
+def _blocks(d: Diagnosis, *, alone: bool = True) -> list[str]:
+    return [_head(d, alone=alone), _next(d), _signals(d), _causes(d), _unseen(d), _notes(d)]
+
+
+def diagnoses_markdown(found: Sequence[Diagnosis], *, origin: str | None = None) -> str:
+    """All issues, given worst first: a line each, the one next command, then the reports of what is not well."""
+    top = f"*{_bold(safe(origin))}*\n\n" if origin else ""
+    if len(found) == 1:
+        return top + diagnosis_markdown(found[0])
+    shown = lines([inert(d) for d in found])
+    first = shown[0].d
+    blocks = [f"**{counts(found)}** ({first.severity.value})\n{_identity(first)}", _list(shown), _next(first)]
+    for part in pages(shown):
+        blocks += _blocks(part.d, alone=False)
+    return top + "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _list(shown: Sequence[Line]) -> str:
+    return "\n".join(
+        f"- {each.d.severity.value}: **{_bold(each.d.summary.headline)}**, {inline(each.text)}"
+        for each in shown
+    )
 
 
 def inline(text: str) -> str:
@@ -64,11 +89,16 @@ def _defused(text: str) -> str:
     return _MENTION.sub("‹", text)
 
 
-def _head(d: Diagnosis) -> str:
-    parts = [inline(part) for part in (d.service, d.environment, d.target or "") if part]
-    identity = " · ".join([*parts, f"{day(d.at)} {clock(d.at)}"])
+def _head(d: Diagnosis, *, alone: bool) -> str:
     cause = d.summary.cause or "not found"
-    return f"**{_bold(d.summary.headline)}** ({d.severity.value})\n{identity}\n\n**Cause:** {inline(cause)}"
+    identity = f"\n{_identity(d)}" if alone else ""
+    headline = f"**{_bold(d.summary.headline)}** ({d.severity.value}){identity}"
+    return f"{headline}\n\n**Cause:** {inline(cause)}"
+
+
+def _identity(d: Diagnosis) -> str:
+    parts = [inline(part) for part in (d.service, d.environment, d.target or "") if part]
+    return " · ".join([*parts, f"{day(d.at)} {clock(d.at)}"])
 
 
 def _bold(text: str) -> str:

@@ -12,12 +12,16 @@ MOST_ROWS = 6
 FEW_ROWS = 3
 
 
-def steps(d: Diagnosis, width: int) -> list[list[Text]]:
-    """One block a step that has rows, then one line that names those that found nothing."""
+def steps(d: Diagnosis, width: int, above: tuple[str, ...] = ()) -> list[list[Text]]:
+    """One block a step that has rows, then one line that names those that found nothing.
+
+    `above` are the tables that another issue's page has shown already."""
     blocks = [_block(step, width) for step in d.steps if step.status == "ok" and step.rows]
     empty = [step.title for step in d.steps if step.status == "ok" and not step.rows]
     if empty:
         blocks.append(indented(f"Nothing found by: {', '.join(empty)}", width))
+    if above:
+        blocks.append(indented(f"Shown above: {', '.join(above)}", width, style=FAINT))
     return blocks
 
 

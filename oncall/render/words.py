@@ -1,6 +1,7 @@
 """What is said of signals and causes, whatever it is said in. Pure."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from oncall.model import (
     CauseReport,
@@ -11,7 +12,7 @@ from oncall.model import (
     SignalReport,
     Unseen,
 )
-from oncall.numbers import humane
+from oncall.numbers import clock, day, humane
 
 FOR, AGAINST, UNREAD = "+", "−", "?"
 CONFIDENCE_WORD = {confidence: confidence.value.replace("_", " ") for confidence in Confidence}
@@ -105,3 +106,9 @@ def unseen(d: Diagnosis) -> tuple[Unseen, ...]:
     told = {gap.reason for gap in d.unseen}
     silent = (step for step in d.steps if step.status != "ok" and step.reason not in told)
     return (*d.unseen, *(Unseen(what=step.title, reason=step.reason or step.status) for step in silent))
+
+
+def replay_of(at: datetime, version: str, *, redacted: bool = False) -> str:
+    """Above a report that is of another day: whoever reads it must not take it for now."""
+    saved = f"saved by oncall {version}{', redacted' if redacted else ''}"
+    return f"replay of {day(at)} {clock(at)}, {saved}: as it was then, look again before you act"
