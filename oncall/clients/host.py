@@ -34,7 +34,7 @@ COLUMNS = (
     Column(name="swap_used", unit="bytes"),
     Column(name="uptime_s", unit="seconds"),
 )
-GAP_S = 0.25
+GAP_S = 0.2
 _MARK = "== "
 _AGAIN = "again"
 _CAP = 2**20

@@ -83,7 +83,12 @@ def lacking() -> str | None:
         return "a private systemd manager needs root"
     if not MANAGER.exists() or SYSTEMCTL is None or shutil.which("unshare") is None:
         return "systemd or unshare is not installed"
-    return None if _hierarchies() else "no control groups are mounted"
+    if not _hierarchies() or not all(os.access(place, os.W_OK) for place in _hierarchies()):
+        return "no control group can be made here"
+    tried = subprocess.run(
+        ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "true"], capture_output=True
+    )
+    return "no namespaces can be made here" if tried.returncode else None
 
 
 def _hierarchies() -> list[Path]:
