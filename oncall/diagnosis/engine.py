@@ -32,6 +32,17 @@ PAST_S = 60.0
 """Asked about a moment longer ago than this, backends that know only the present are not asked."""
 
 
+def _broken(name: str, questions: Sequence[Question], bug: Exception) -> Part:
+    import traceback
+
+    frames = traceback.extract_tb(bug.__traceback__)[-2:]
+    where = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno}" for f in reversed(frames))
+    reason = f"a bug in oncall: {type(bug).__name__} at {where}"
+    why = Unavailable(kind=Absence.BAD_ANSWER, reason=reason, hint="please report this line")
+    gap = Unseen(what=name, reason=reason, hint=why.hint)
+    return msgspec.structs.replace(absent(name, questions, why), failed=(gap,))
+
+
 class Ask(Frozen, frozen=True):
     """How to ask: about when, over which window and baseline (seconds), how long in all, scrapes how far apart."""
 
@@ -115,7 +126,11 @@ class Round:
             timeout_s=self.ask.timeout_s,
             past=self.past,
         )
-        part = await self._watched(name, BACKENDS[name](asked, questions))
+        try:
+            part = await self._watched(name, BACKENDS[name](asked, questions))
+        except Exception as bug:
+            # One client's bug must not take the rest of the answer away at night; it is said, and healthy it is not.
+            return _broken(name, questions, bug)
         if isinstance(part, Unavailable):
             return absent(name, questions, part)
         if part.refusal:

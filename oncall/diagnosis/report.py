@@ -14,6 +14,7 @@ from oncall.model import (
     Next,
     Service,
     Severity,
+    SignalReading,
     SignalReport,
     SignalSpec,
     StepReading,
@@ -169,7 +170,9 @@ def diagnosis(
     facts = Facts(runbook, service, readings)
     signals = {n: signal_report(n, facts, specs) for n in specs}
     severity = overall(facts, signals)
-    causes = rank(cases(facts), severity)
+    # Where only a gap keeps it from healthy and the symptom itself is well, there is nothing to be sure of.
+    calm = severity is Severity.UNKNOWN and signals[runbook.spec.symptoms[0]].severity is Severity.OK
+    causes = rank(cases(facts), Severity.OK if calm else severity)
     verdict = _verdict(severity, causes)
     return Diagnosis(
         service=name,
@@ -186,7 +189,7 @@ def diagnosis(
         signals=tuple(signals.values()),
         steps=tuple(step_report(n, r, runbook) for n, r in readings.steps.items()),
         causes=causes,
-        unseen=_unseen(facts, signals),
+        unseen=_unseen(facts, signals, causes),
         notes=readings.notes,
     )
 
@@ -259,9 +262,8 @@ def _inconclusive(
     signals: dict[str, SignalReport],
     severity: Severity,
 ) -> Summary:
-    blind = [u for u in _unseen(facts, signals) if "not configured" not in u.reason] or _unseen(
-        facts, signals
-    )
+    every = _unseen(facts, signals, causes)
+    blind = [u for u in every if "not configured" not in u.reason] or every
     possible = [c.title for c in causes if c.confidence is Confidence.POSSIBLE]
     calm = severity is Severity.UNKNOWN and signals[facts.runbook.spec.symptoms[0]].severity is Severity.OK
     line = (
@@ -287,14 +289,15 @@ def _pointer(facts: Facts) -> tuple[str, Next | None] | None:
     return None
 
 
-def _optional(facts: Facts, gap: Unseen) -> bool:
-    """Whether what could not be seen is a step that the verdict can do without."""
-    step = facts.runbook.spec.steps.get(gap.what.partition(": ")[2])
-    return step is not None and step.optional
+def _lacked(signal: SignalReading) -> str:
+    return f"{signal.source}: {signal.now.reason}" if isinstance(signal.now, Unavailable) else ""
 
 
-def _unseen(facts: Facts, signals: dict[str, SignalReport]) -> tuple[Unseen, ...]:
-    """What could not be seen, worst first, each reason once."""
+def _unseen(
+    facts: Facts, signals: dict[str, SignalReport], causes: tuple[CauseReport, ...]
+) -> tuple[Unseen, ...]:
+    """What could not be seen, worst first, each reason once; not what another reading stood in for."""
+    lacking = {m for c in causes for m in c.missing}
     found = [*facts.readings.failed]
     told = {u.reason for u in found}
 
@@ -308,7 +311,8 @@ def _unseen(facts: Facts, signals: dict[str, SignalReport]) -> tuple[Unseen, ...
             shared = reading.answer.kind in _HARMLESS
             add(reading.source if shared else f"{reading.source}: {name}", reading.answer)
     for name, signal in facts.readings.signals.items():
-        if name in signals and isinstance(signal.now, Unavailable):
+        replaced = name in signals and not signals[name].symptom and _lacked(signal) not in lacking
+        if name in signals and isinstance(signal.now, Unavailable) and not replaced:
             add(signal.source if signal.now.kind in _HARMLESS else signals[name].title, signal.now)
     unique = {(u.what, u.reason): u for u in (*found, *facts.readings.unseen)}
     return tuple(unique.values())

@@ -1,7 +1,8 @@
 """Reads runbooks from folders and checks them, so that a mistake is told with file:line before 03:12."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 from oncall.config_rules import signal_complaints
@@ -10,7 +11,7 @@ from oncall.model import SignalSpec
 from oncall.runbook.expression import Expression, bases
 from oncall.runbook.model import PROBES, CauseSpec, Runbook, RunbookFile, StepSpec
 from oncall.runbook.template import places
-from oncall.yamltext import Document, decode, read
+from oncall.yamltext import MAX_BYTES, Document, decode, read
 
 SIGNAL_ATTRIBUTES = frozenset(
     {
@@ -33,6 +34,7 @@ LIMITS = frozenset({"limits.pool", "limits.memory", "limits.cpu"})
 COMMANDS = frozenset({"restart", "cancel_root", "terminate_root", "rollback_prepared", "cancel_longest"})
 BACKENDS = ("postgres", "redis", "ollama")
 _ISSUE = re.compile(r"[a-z][a-z0-9_]*")
+_ISSUE_LINE = re.compile(rb"^issue:[ \t]+([a-z][a-z0-9_]*)[ \t]*(?:#.*)?\r?$", re.MULTILINE)
 
 
 def packaged_folder() -> Path:
@@ -46,33 +48,27 @@ class Library:
 
     def __init__(self, folders: tuple[Path, ...], signals: Mapping[str, SignalSpec]) -> None:
         self.folders = folders
-        self._files = [f for folder in folders for f in _files(folder)]
+        self._files = [File(path) for folder in folders for path in sorted(folder.glob("*.yaml"))]
         self.signals: dict[str, SignalSpec] = {}
         self.signal_places: dict[str, str] = {}
         self.patterns: dict[str, str] = {}
-        for document, spec in self._files:
-            self._take_signals(document, spec)
-            self._take_patterns(document, spec)
+        for file in self._files:
+            if file.issue is None:
+                self._take_signals(*file.decoded)
+                self._take_patterns(*file.decoded)
         # A service's own new signals may be named by its runbooks; its overrides are applied when asking.
         self.signals = {**signals, **self.signals}
 
     def _take_signals(self, document: Document, spec: RunbookFile) -> None:
         for name, signal in spec.signals.items():
-            _check_signal(document, name, signal)
-            if spec.issue is None:
-                self.signals[name] = signal
-                self.signal_places[name] = document.where(("signals", name))
+            self.signals[name] = signal
+            self.signal_places[name] = document.where(("signals", name))
 
     def _take_patterns(self, document: Document, spec: RunbookFile) -> None:
-        for name, text in spec.patterns.items():
-            try:
-                re.compile(text)
-            except re.error as error:
-                raise _fail(document, ("patterns", name), f"no regular expression: {error}") from None
-            self.patterns[name] = text
+        self.patterns |= spec.patterns
 
     def issues(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(s.issue for _, s in self._files if s.issue))
+        return tuple(dict.fromkeys(f.issue for f in self._files if f.issue))
 
     def runbook(self, issue: str) -> Runbook:
         """The runbook of an issue. Raises UsageFault where there is none, RunbookError for a bad one."""
@@ -81,23 +77,24 @@ class Library:
                 f"{issue!r} is no name of a runbook",
                 hint="A name has lower-case letters, digits and _; `oncall runbook list` shows them.",
             )
-        found = [(d, s) for d, s in self._files if s.issue == issue]
+        found = [f for f in self._files if f.issue == issue]
         if not found:
             raise UsageFault(
                 f"no runbook for the issue {issue!r}", hint="There are: " + ", ".join(self.issues()) + "."
             )
-        return _checked(*found[-1], self.signals, self.patterns)
+        document, spec = found[-1].decoded
+        return _checked(document, spec, self.signals, {**self.patterns, **spec.patterns})
 
     def for_alert(self, alert: str) -> str:
         """The issue whose runbook names an alert. Raises UsageFault with the names that are known."""
-        for _, spec in reversed(self._files):
-            if alert in spec.alerts and spec.issue:
-                return spec.issue
-        known = sorted(a for _, s in self._files for a in s.alerts)
+        for file in reversed(self._files):
+            if file.issue and alert in file.decoded[1].alerts:
+                return file.issue
+        known = sorted(a for f in self._files for a in f.decoded[1].alerts)
         raise UsageFault(f"no runbook names the alert {alert!r}", hint="Known: " + ", ".join(known) + ".")
 
     def paths(self) -> tuple[Path, ...]:
-        return tuple(d.path for d, _ in self._files)
+        return tuple(f.path for f in self._files)
 
 
 def library(*more: Path, signals: Mapping[str, SignalSpec] | None = None) -> Library:
@@ -110,13 +107,42 @@ def library(*more: Path, signals: Mapping[str, SignalSpec] | None = None) -> Lib
     return Library((packaged_folder(), *more), signals or {})
 
 
-def _files(folder: Path) -> Iterator[tuple[Document, RunbookFile]]:
-    for path in sorted(folder.glob("*.yaml")):
-        document = read(path, RunbookError)
+class File:
+    """A YAML file of a folder, read in full when it is needed: a team's broken runbook stops its own issue only.
+
+    `issue` is told from its line, which is found without reading the rest; None for signals and patterns of all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.issue = self._issue_line() or self.decoded[1].issue
+
+    def _issue_line(self) -> str | None:
+        try:
+            with self.path.open("rb") as file:
+                found = _ISSUE_LINE.search(file.read(MAX_BYTES))
+        except OSError:
+            return None
+        return found[1].decode() if found else None
+
+    @cached_property
+    def decoded(self) -> tuple[Document, RunbookFile]:
+        """Its text and its content. Raises RunbookError with file:line."""
+        document = read(self.path, RunbookError)
         spec = decode(document, RunbookFile, RunbookError)
         if spec.issue is None and (spec.steps or spec.causes or spec.symptoms):
             raise RunbookError(f"{document.where(())}: steps or causes without `issue:`")
-        yield document, spec
+        for name, signal in spec.signals.items():
+            _check_signal(document, name, signal)
+        for name, text in spec.patterns.items():
+            _check_pattern(document, name, text)
+        return document, spec
+
+
+def _check_pattern(document: Document, name: str, text: str) -> None:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise _fail(document, ("patterns", name), f"no regular expression: {error}") from None
 
 
 def _fail(
