@@ -19,6 +19,21 @@ if os.environ.get("CI"):
     settings.load_profile("steady")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        from tests import workers
+
+        workers.arrange(config, items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401  # xdist hides both
+    from tests import workers
+
+    return workers.Together(config, log)
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
     """`oncall` in a home of its own, with no service file yet."""

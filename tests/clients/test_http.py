@@ -88,7 +88,7 @@ def test_a_packed_answer_is_unpacked() -> None:
 @pytest.mark.parametrize(
     ("body", "encoding", "says"),
     [
-        (gzip.compress(b"abc" * 1000)[:-9], "gzip", "packed answer is cut"),
+        (gzip.compress(b"abc" * 1000, mtime=0)[:-9], "gzip", "packed answer is cut"),
         (b"not packed", "gzip", "packed answer is broken"),
         (b"x", "br", "packed as br"),
     ],

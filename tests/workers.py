@@ -1,0 +1,60 @@
+"""Which tests stay together when several workers share them: what is dear to start is started once."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+KEPT = "oncall/groups"
+"""Where the workers leave for the scheduler which test is in which group; all of them write the same."""
+FIRST = ("lab-18", "lab-15", "lab-healthy", "own-", "tests/diagnosis/", "tests/cli/", "postgres-")
+"""Beginnings of groups that take long: handed out first, so that nobody is alone with one at the end."""
+
+
+def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a worker: puts the tests in the order of their groups, and says which those are."""
+    items.sort(key=lambda item: _turn(group(item)))
+    assert config.cache is not None
+    config.cache.set(KEPT, {item.nodeid: group(item) for item in items})
+
+
+def group(item: pytest.Item) -> str:
+    """The labs of either version, the healthy lab, a Postgres that several files use; else the file.
+
+    A test that starts a lab for itself goes alone."""
+    wanted: Sequence[str] = getattr(item, "fixturenames", ())
+    params: Mapping[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+    if "labs" in wanted:
+        # Beside a lab of its own, a test looks at the usual version.
+        return f"lab-{params.get('lab', params.get('version', 15 if 'own' in wanted else 18))}"
+    if "own" in wanted:
+        return f"own-{item.nodeid}"
+    if "healthy_lab" in wanted:
+        return "lab-healthy"
+    if "server" in wanted:
+        return f"postgres-{params.get('server')}"
+    return item.nodeid.partition("::")[0]
+
+
+def _turn(name: str) -> int:
+    return next((turn for turn, first in enumerate(FIRST) if name.startswith(first)), len(FIRST))
+
+
+class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Hands out whole groups, in the order of the tests.
+
+    Not xdist's own `loadgroup`: it writes the group into pytest's ids, which pytest 9.2 no longer reads."""
+
+    groups: Mapping[str, str] | None = None
+
+    def _split_scope(self, nodeid: str) -> str:
+        if self.groups is None:
+            assert self.config.cache is not None
+            self.groups = self.config.cache.get(KEPT, {})
+        assert self.groups is not None
+        return self.groups[nodeid]
+
+    def schedule(self) -> None:
+        # In the order of the tests, not by their number.
+        self.config.option.loadscopereorder = False
+        super().schedule()
