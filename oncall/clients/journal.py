@@ -69,7 +69,7 @@ async def read(
     head = ("journalctl", "--no-pager", "-o", "json", "--all", "-u", unit, *more)
     since, until = f"@{math.floor(span.start)}", f"@{math.ceil(span.end)}"
     wanted = (*head, "-r", "-p", "info", "--since", since, "--until", until, _FIELDS)
-    older = (*head, "-n", "1", "--until", since, "--output-fields=PRIORITY")
+    older = (*head, "-r", "-n", "1", "--until", since, "--output-fields=PRIORITY")
     ends = deadline_s * _SHARE_OF_DEADLINE
     out, before = await asyncio.gather(
         _run(wanted, ssh, ends, budget.bytes), _run(older, ssh, ends, 2 * LONGEST_ENTRY)

@@ -25,7 +25,7 @@ _NAMES = {
 class _Entry(Frozen, frozen=True, rename=_NAMES):
     time: str
     # A field that an entry has twice is a list.
-    message: str | list[int] | list[str | list[int] | None] | None = None
+    message: str | list[str | int | list[int] | None] | None = None
     priority: str | list[str] | None = None
     transport: str | list[str] | None = None
     pid: str | list[str] | None = None
@@ -110,7 +110,7 @@ def _split(older_first: Sequence[Entry]) -> list[list[Entry]]:
     return records[::-1]
 
 
-def _decoded(message: str | list[int] | list[str | list[int] | None] | None) -> str:
+def _decoded(message: str | list[str | int | list[int] | None] | None) -> str:
     """MESSAGE as text: a string, bytes as numbers, several, or nothing (longer than journalctl shows)."""
     if message is None:
         return "(a message without text)"
@@ -119,10 +119,11 @@ def _decoded(message: str | list[int] | list[str | list[int] | None] | None) -> 
     numbers = [n for n in message if isinstance(n, int)]
     if len(numbers) == len(message):
         return bytes(n & 255 for n in numbers).decode("utf-8", "replace")
-    parts = (
-        part if isinstance(part, str) else _decoded(part) for part in message if not isinstance(part, int)
-    )
-    return "\n".join(parts)
+    return "\n".join(part if isinstance(part, str) else _decoded(_bytes_of(part)) for part in message)
+
+
+def _bytes_of(part: int | list[int] | None) -> list[str | int | list[int] | None] | None:
+    return [*part] if isinstance(part, list) else None
 
 
 def _one(value: str | list[str] | None) -> str | None:

@@ -50,7 +50,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 _PAIR = re.compile(r"([A-Za-z_@][\w.@-]{0,40})=(\"(?:[^\"\\]|\\.)*\"|[^\s\"]*)")
 _CONTAINER = re.compile(r"\s*std(?:out|err) [FP] ")
-_LEAD = re.compile(r"[\s:\]|>)-]+")
+_LEAD = re.compile(r"[\s/:\]|>)-]+")
 
 _TIME_KEYS = ("time", "timestamp", "ts", "@timestamp", "datetime", "asctime", "t", "date")
 _LEVEL_KEYS = ("level", "severity", "lvl", "levelname", "log.level", "loglevel", "severity_text", "@level")
@@ -96,6 +96,7 @@ _MORE = (
     "DETAIL:", "HINT:", "CONTEXT:", "STATEMENT:", "QUERY:", "LINE ",
 )  # fmt: skip
 _RAISED = re.compile(r"[A-Za-z_][\w.]{2,120}(?=:\s|\s*$)")
+_CHAINED = ("During handling of the", "The above exception")
 _CAUSED = "Caused by:"
 
 
@@ -104,14 +105,17 @@ class Trace:
 
     def __init__(self) -> None:
         self.raised: str | None = None
-        self._open = False
+        self._open = self._chained = False
 
     def takes(self, text: str) -> bool:
         """Whether this next line still belongs to the record; it is remembered where it does."""
         text = text.rstrip("\r\n")
         if text.startswith("Traceback (most recent"):
-            self._open = True
+            if self.raised is not None and not self._chained:
+                return False  # One after the other, without a word between them: another failure.
+            self._open, self._chained = True, False
             return True
+        self._chained = self._chained or text.startswith(_CHAINED)
         if self._open and text and not text[0].isspace() and _RAISED.match(text):
             self.raised, self._open = text, False
             return True
@@ -179,7 +183,7 @@ def _text(text: str, time: float | None, level: str | None) -> Line:
     head = text[:160]
     found = _LEVEL.search(head)
     if found is None:
-        return Line(time=time, level=level, message=_LEAD.sub("", text, count=1) if _leads(text) else text)
+        return Line(time=time, level=level, message=text.lstrip(" \t:]|>)-"))
     said = _LEVEL_OF[(found["upper"] or found["boxed"] or found["first"]).lower()]
     before = text[: found.start()].strip(" []:|-\t")
     after = text[found.end() :]
@@ -190,7 +194,7 @@ def _text(text: str, time: float | None, level: str | None) -> Line:
 
 
 def _leads(text: str) -> bool:
-    return text[:1] in " \t:]|>)-"
+    return text[:1] in " \t/:]|>)-"
 
 
 def _logfmt(text: str, clock: Clock) -> Line | None:

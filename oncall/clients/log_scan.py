@@ -100,15 +100,16 @@ class Scan:
             self._read(carried)
 
     def _first_of_its_own(self, data: bytes) -> int:
-        """Where the first line with a time begins; where none is near, the first that belongs to no other."""
-        plain, at = None, 0
+        """Where the first line with a time begins; in a long piece without one near, the first that stands alone."""
+        plain = None
         for text, begin in _lines(data, 0, min(len(data), _MOST_CARRIED)):
-            at = begin
             if log_lines.time_of(text, self.clock) is not None:
                 return begin
-            if plain is None and not log_lines.continues(text):
+            if plain is None and not (log_lines.continues(text) or log_lines.raises(text)):
                 plain = begin
-        return plain if plain is not None else at
+        if len(data) <= _MOST_CARRIED:
+            return len(data)
+        return plain if plain is not None else _MOST_CARRIED
 
     def _read(self, data: bytes) -> None:
         if not data:
