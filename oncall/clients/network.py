@@ -11,9 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 from oncall.clients.host import where_from
 from oncall.clients.http_faults import one_line, split
 from oncall.clients.http_options import proxy_for
-from oncall.clients.pg_dsn import _hosts as pg_hosts
-from oncall.clients.pg_dsn import _look_up as look_up
-from oncall.clients.pg_dsn import parse_dsn
+from oncall.clients.pg_dsn import hosts_of as pg_hosts
+from oncall.clients.pg_dsn import look_up, parse_dsn
 from oncall.errors import ConfigError
 from oncall.model import Absence, Column, Frozen, Scalar, Service, StepReading, Table, Unavailable
 

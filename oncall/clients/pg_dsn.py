@@ -59,7 +59,7 @@ async def addresses(params: Params, until: float) -> list[Params]:
         return [params]
     found: list[Params] = []
     failure: OSError | None = None
-    for one in _hosts(params):
+    for one in hosts_of(params):
         try:
             found += [{**one, **({"hostaddr": item} if item else {})} for item in await _resolve(one, until)]
         except OSError as error:
@@ -70,7 +70,7 @@ async def addresses(params: Params, until: float) -> list[Params]:
     return found
 
 
-def _hosts(params: Params) -> list[Params]:
+def hosts_of(params: Params) -> list[Params]:
     """The parameters once for each host of a list `host=a,b port=1,2`, as libpq pairs them."""
     lists = {
         "host": params.get("host") or os.environ.get("PGHOST", ""),
@@ -93,7 +93,7 @@ async def _resolve(params: Params, until: float) -> list[str]:
     host = params.get("host", "")
     if "hostaddr" in params or not _is_name(host):
         return [params.get("hostaddr", "")]
-    return await _look_up(host, until)
+    return await look_up(host, until)
 
 
 def _is_name(host: str) -> bool:
@@ -106,7 +106,7 @@ def _is_name(host: str) -> bool:
     return True
 
 
-async def _look_up(host: str, until: float) -> list[str]:
+async def look_up(host: str, until: float) -> list[str]:
     """A host's addresses, by a daemon thread: a resolver that hangs must not keep the program from ending."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[list[str]] = loop.create_future()
