@@ -59,7 +59,7 @@ _FAULTS: tuple[tuple[str, Absence, str, str | None], ...] = (
         "BUSY",
         Absence.DOWN,
         "it is busy with a script",
-        "see which: SLOWLOG; SCRIPT KILL ends one that has not written",
+        "SCRIPT KILL ends one that has not written; afterwards SLOWLOG tells which it was",
     ),
     (
         "max number of clients",
@@ -74,6 +74,7 @@ _FAULTS: tuple[tuple[str, Absence, str, str | None], ...] = (
         "check the number at the end of redis.url",
     ),
     ("MASTERDOWN", Absence.DOWN, "a replica without its master", None),
+    ("Link with MASTER is down", Absence.DOWN, "a replica without its master", None),
 )
 
 
