@@ -1,9 +1,7 @@
 """`oncall lab`: real servers with a sample service, to try the tool, to test it, to train on it."""
 
-import contextlib
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +9,7 @@ import typer
 
 from oncall.cli import common
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
+from oncall.cli.lab_demo import me
 from oncall.errors import Exit, LabError, UsageFault
 
 if TYPE_CHECKING:
@@ -21,11 +20,12 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-PAGED_AFTER = 32
-"""Samples, a second apart, in which requests waited: by then a person is there."""
-USUAL_SAMPLES = 75
-"""Seconds of usual life before the demo breaks it: with fewer than 60 samples a change is weak evidence."""
-DEMO_CAUSES = {"pool": "pool.connection_leak"}
+DEMO_CAUSES = {
+    "errors": "errors.database_unavailable",
+    "latency": "latency.slow_queries",
+    "pool": "pool.connection_leak",
+    "memory": "memory.cache_growth",
+}
 
 
 def complete_cause(incomplete: str) -> list[str]:
@@ -66,10 +66,10 @@ def up(
     folder = _folder()
     now = stack.status(folder)
     if now.state == "up":
-        common.note(f"The lab is already up, since {_age(now.age_s)}; `{_me()} lab status` shows it.")
+        common.note(f"The lab is already up, since {_age(now.age_s)}; `{me()} lab status` shows it.")
     else:
         stack.up(folder, postgres, seed, common.note)
-        common.note(f"It is the service `lab` now: {_me()} -s lab diagnose pool")
+        common.note(f"It is the service `lab` now: {me()} -s lab diagnose pool")
     _show(stack.status(folder), options)
 
 
@@ -117,7 +117,7 @@ def break_(
         return
     fault = faults.break_(_folder(), cause, variant, intensity, seed)
     common.note(f"Broken: {cause}: {faults.KINDS[cause].variants[fault.variant]}.")
-    common.note(f"Next: {_me()} -s lab diagnose {cause.partition('.')[0]}, then {_me()} lab heal {cause}")
+    common.note(f"Next: {me()} -s lab diagnose {cause.partition('.')[0]}, then {me()} lab heal {cause}")
     if options.output is not Output.TABLE:
         _show(stack.status(_folder()), options)
 
@@ -137,7 +137,8 @@ def heal(
     from oncall.lab import faults, stack
 
     healed = faults.heal(_folder(), cause)
-    common.note(f"Healed: {', '.join(healed)}." if healed else f"{cause or 'Nothing'} was not broken.")
+    nothing = f"{cause} was not broken." if cause else "Nothing was broken."
+    common.note(f"Healed: {', '.join(healed)}." if healed else nothing)
     if options.output is not Output.TABLE:
         _show(stack.status(_folder()), options)
 
@@ -151,9 +152,9 @@ def restart(
 ) -> None:
     """Restart the sample service, as its unit would be; what was broken stays broken."""
     options = common.settle(ctx, service, config, output)
-    from oncall.lab import stack
+    from oncall.lab import parts, stack
 
-    stack.restart_service(_folder())
+    parts.restart_service(_folder())
     common.note("The sample service runs again.")
     if options.output is not Output.TABLE:
         _show(stack.status(_folder()), options)
@@ -193,88 +194,26 @@ def demo(
 ) -> None:
     """Start the lab, break it, diagnose it, and say what to type next. Takes about two minutes."""
     options = common.settle(ctx, service, config, output)
+    from oncall.cli import lab_demo
     from oncall.lab import faults, stack
 
     chosen = cause or DEMO_CAUSES.get(issue)
     if chosen is None or not chosen.startswith(f"{issue}."):
-        allowed = ", ".join(c for c in faults.KINDS if c.startswith(f"{issue}.")) or "issues: pool"
+        allowed = (
+            ", ".join(c for c in faults.KINDS if c.startswith(f"{issue}."))
+            or f"issues: {', '.join(DEMO_CAUSES)}"
+        )
         raise UsageFault(f"the demo cannot show {chosen or issue!r} under {issue!r}", hint=allowed)
     faults.variant_of(chosen, variant)
     try:
-        _stage(_folder(), chosen, variant, postgres)
-        code = _diagnose(issue, options)
+        lab_demo.stage(_folder(), chosen, variant, postgres)
+        code = lab_demo.diagnose(issue, options)
     finally:
         if not keep:
             stack.down(_folder())
-    _farewell(chosen, keep)
+    lab_demo.farewell(chosen, keep)
     if code > Exit.CRITICAL:
         raise typer.Exit(code)
-
-
-def _stage(folder: Path, cause: str, variant: str | None, postgres: int | None) -> None:
-    """The lab, up and usual for a while, then broken until its pool is exhausted."""
-    from oncall.lab import faults, place, stack, watch
-
-    if stack.status(folder).state == "up":
-        common.note("1. The lab is up already.")
-        faults.heal(folder, None)
-    else:
-        common.note("1. Starting the lab: real servers, a sample service, its users.")
-        stack.up(folder, postgres, None, lambda line: common.note(f"   {line}"))
-    record = place.running(folder)
-    with _patience() as tick:
-        watch.await_pool(record, lambda p: p.quiet, "a quiet pool", 60, tick)
-        if record.url("prometheus"):
-            common.note(
-                f"2. Watching its usual life for {USUAL_SAMPLES} seconds, to have something to compare."
-            )
-            watch.await_usual(record, place.quiet_since(record), USUAL_SAMPLES, tick)
-        else:
-            common.note("2. Without Prometheus there is no history to compare with; going on.")
-        fault = faults.break_(folder, cause, variant, 1.0, None)
-        record = place.running(folder)
-        common.note(f"3. Breaking it: {faults.KINDS[cause].variants[fault.variant]}.")
-        # Whoever is paged comes half a minute later, as an alert that must hold for a while lets them.
-        pool = watch.await_pool(
-            record,
-            lambda p: (
-                p.exhausted and (not record.url("prometheus") or watch.waits_seen(record) >= PAGED_AFTER)
-            ),
-            "an exhausted pool",
-            120,
-            tick,
-        )
-    common.note(f"   The pool is exhausted: {pool.active:g} of {pool.size:g} held, {pool.waiting:g} waiting.")
-
-
-def _diagnose(issue: str, options: Options) -> int:
-    """Runs the same diagnosis as anybody would; its exit code."""
-    import subprocess
-
-    import oncall
-
-    common.note(f"4. You are paged. You type: {_me()} -s lab diagnose {issue}\n")
-    root = str(Path(oncall.__file__).parent.parent)
-    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-P", "-m", "oncall", "-s", "lab", "--output", options.output.value]
-    return subprocess.run(
-        [*command, "diagnose", issue], env={**os.environ, "PYTHONPATH": paths}, check=False
-    ).returncode
-
-
-def _farewell(cause: str, keep: bool) -> None:
-    me = _me()
-    common.note("")
-    if not keep:
-        common.note(f"The lab is down again. Try another: {me} lab demo pool --cause pool.lock_contention")
-        return
-    for command, why in (
-        (f"{me} lab heal", "mends it; diagnose again and see"),
-        (f"{me} lab break pool.lock_contention", "breaks it in another way; `lab break` alone lists them"),
-        (f"{me} -s lab diagnose pool", "what you would type at night"),
-        (f"{me} lab down", "stops everything and removes its files"),
-    ):
-        common.note(f"  {command}\n      {why}")
 
 
 def _menu(options: Options) -> None:
@@ -301,7 +240,7 @@ def _show(now: "Status", options: Options) -> None:
     what = {"up": f"up, since {_age(now.age_s)}", "down": "not up", "partly": "not whole"}[now.state]
     common.emit(f"The lab is {what}. Folder {now.folder}")
     if now.state == "partly":
-        common.emit(f"Something of it has ended or never started: {_me()} lab down, then {_me()} lab up")
+        common.emit(f"Something of it has ended or never started: {me()} lab down, then {me()} lab up")
     if now.config:
         common.emit(f"Service file {now.config} (service `lab`), seed {now.seed}")
     for line in now.absent:
@@ -309,7 +248,7 @@ def _show(now: "Status", options: Options) -> None:
     rows = [
         (
             p.name,
-            "runs" if p.alive else "ended",
+            "runs" if p.alive else "stopped on purpose" if p.on_purpose else "ended",
             str(p.port or ""),
             str(p.pid),
             p.version or "",
@@ -340,21 +279,6 @@ def _rows(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], options: Optio
     console.print(listing(head, rows, console.width))
 
 
-@contextlib.contextmanager
-def _patience() -> Iterator[Callable[[str], None]]:
-    """A line on a person's terminal that says what is waited for; nothing elsewhere."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.status import Status as Spinner
-    from rich.text import Text
-
-    console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
-    with Spinner("", console=console) as line:
-        yield lambda text: line.update(Text(text))
-
-
 def _folder() -> Path:
     from oncall.config import lab_folder
 
@@ -369,13 +293,3 @@ def _age(seconds: float | None) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
-
-
-def _me() -> str:
-    """How this program was called, to stand in the commands that are suggested."""
-    import shutil
-
-    called = sys.argv[0]
-    if Path(called).name != "oncall" or shutil.which("oncall") == called:
-        return "oncall"
-    return called

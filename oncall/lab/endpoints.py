@@ -14,16 +14,30 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from oncall.lab import meters
-from oncall.lab.place import ServiceKnobs
+from oncall.lab.faulty import MOST, Hoard, resident
+from oncall.lab.place import Leak, ServiceKnobs
 
 Answer = tuple[int, dict[str, Any]]
 Query = Mapping[str, str]
 
+PROFILES = 500
 POOL_TIMEOUT = 4.0
 """Seconds that a request waits for a connection before it fails with 503."""
+ROUND_TRIP = 0.0035
+"""Seconds to a database on another machine and back: what hurts when statements are asked one by one."""
 HEAVY_EXPORT: LiteralString = """SELECT b.name, count(*) FILTER (WHERE to_tsvector('english', m.body)
  @@ to_tsquery('english', 'refund & urgent')) AS complaints, max(m.created_at) FROM messages m
- JOIN bots b ON b.id = m.bot_id GROUP BY b.name ORDER BY 2 DESC"""
+ JOIN bots b ON b.id = m.bot_id WHERE m.created_at > now() - make_interval(days => %s)
+ GROUP BY b.name ORDER BY 2 DESC"""
+SEARCH: LiteralString = """SELECT id, bot_id, body, created_at FROM messages
+ WHERE to_tsvector('english', body) @@ plainto_tsquery('english', %s)
+ AND created_at > now() - make_interval(days => %s) ORDER BY created_at DESC LIMIT 20"""
+LAST_OF_BOT: LiteralString = (
+    "SELECT id, role, created_at FROM messages WHERE bot_id = %s ORDER BY created_at DESC LIMIT 1"
+)
+HELD_ROWS: LiteralString = (
+    "SELECT string_agg(m::text, chr(10)) FROM (SELECT * FROM messages ORDER BY id LIMIT %s) m"
+)
 
 
 class BadRequest(Exception):
@@ -38,12 +52,15 @@ def _work(mean_ms: float) -> None:
 class Controller:
     """The application: a pool of connections, a cache, a language model."""
 
-    def __init__(self, pool: ConnectionPool, cache: "redis.Redis", ollama: str, knobs: ServiceKnobs) -> None:
+    def __init__(
+        self, pool: ConnectionPool, cache: "redis.Redis", ollama: str, hoard: Hoard, knobs: ServiceKnobs
+    ) -> None:
         self.pool = pool
         self.cache = cache
         self.ollama = urlsplit(ollama)
+        self.hoard = hoard
         self.knobs = knobs
-        self._kept: list[Connection] = []
+        self._kept: list[tuple[Connection, list[Any]]] = []
         self._lock = threading.Lock()
         self.routes: dict[tuple[str, str], Callable[[Query], Answer]] = {
             ("GET", "/api/bots"): self.bots,
@@ -55,6 +72,24 @@ class Controller:
             ("GET", "/api/chat"): self.chat,
             ("GET", "/api/cache"): self.cached,
         }
+
+    def answer(self, method: str, path: str, query: Query) -> Answer:
+        """The answer of an endpoint, with what this release does besides."""
+        route = self.routes.get((method, path))
+        if route is None:
+            return 404, {"error": "no such endpoint"}
+        answer = route(query)
+        self.hoard.request(self.knobs.growth, self.cache)
+        return answer
+
+    def _id(self, query: Query, most: int) -> int:
+        """The parameter `id`, from 1 to `most`. Raises BadRequest, or what int() raises where nobody checks."""
+        text = query.get("id", "")
+        if self.knobs.unchecked:
+            return min(int(text), most)
+        if not text.isdigit() or not 1 <= int(text) <= most:
+            raise BadRequest(f"id must be a number from 1 to {most}")
+        return int(text)
 
     @contextmanager
     def connection(self, timeout: float = POOL_TIMEOUT) -> Iterator[Connection]:
@@ -68,25 +103,33 @@ class Controller:
                 meters.pool_active.dec()
                 meters.hold.observe(time.perf_counter() - began)
 
-    def _ask(self, connection: Connection, sql: LiteralString, values: tuple[Any, ...] = ()) -> list[Any]:
+    def _ask(
+        self, connection: Connection, sql: LiteralString, values: tuple[Any, ...] = (), way: float = 0.0
+    ) -> list[Any]:
         operation = sql.split(None, 1)[0].lower()
         with meters.query.labels(operation).time():
             cursor = connection.execute(sql, values)
+            if way:
+                time.sleep(way)
             return cursor.fetchall() if cursor.description else []
 
     def bots(self, query: Query) -> Answer:
         """The bots of one owner."""
         with self.connection() as db:
-            rows = self._ask(db, "SELECT id, name, state FROM bots WHERE owner_id = %s", (_id(query, 2000),))
+            rows = self._ask(
+                db, "SELECT id, name, state FROM bots WHERE owner_id = %s", (self._id(query, 2000),)
+            )
             _work(90)
         return 200, {"bots": rows}
 
     def users(self, query: Query) -> Answer:
         """One user with the keys that it has."""
+        user = self._id(query, 2000)
         with self.connection() as db:
-            user = _id(query, 2000)
             found = self._ask(db, "SELECT id, email FROM users WHERE id = %s", (user,))
             keys = self._ask(db, "SELECT id FROM api_keys WHERE user_id = %s", (user,))
+            for bot in range(self.knobs.asked_singly):
+                self._ask(db, LAST_OF_BOT, (1 + (user + bot) % 200,), ROUND_TRIP)
             db.commit()
             _work(60)
         return 200, {"user": found, "keys": keys}
@@ -97,7 +140,7 @@ class Controller:
             rows = self._ask(
                 db,
                 "SELECT id, role, body FROM messages WHERE bot_id = %s ORDER BY created_at DESC LIMIT 20",
-                (_id(query, 200),),
+                (self._id(query, 200),),
             )
             db.commit()
             _work(98)
@@ -105,7 +148,7 @@ class Controller:
 
     def post_message(self, query: Query) -> Answer:
         """Stores a message, counts it on its bot and queues its delivery."""
-        bot = _id(query, 200)
+        bot = self._id(query, 200)
         with self.connection() as db:
             self._ask(
                 db,
@@ -115,22 +158,19 @@ class Controller:
             self._ask(
                 db,
                 "UPDATE bots SET messages_sent = messages_sent + 1, last_message_at = now() WHERE id = %s",
-                (bot,),
+                (1 if self.knobs.hot_row_s else bot,),
             )
+            _work(self.knobs.hot_row_s * 1000)
             db.commit()
             _work(94)
-        self.cache.rpush("queue:outbound", bot)
+        self.hoard.message(self.knobs.growth, self.cache, bot)
         return 201, {"stored": True}
 
     def search(self, query: Query) -> Answer:
-        """Messages that contain some words."""
+        """Messages of the last days that contain some words."""
+        number = self._id(query, 160000)
         with self.connection() as db:
-            rows = self._ask(
-                db,
-                "SELECT id, bot_id, body, created_at FROM messages WHERE to_tsvector('english', body)"
-                " @@ plainto_tsquery('english', %s) ORDER BY created_at DESC LIMIT 20",
-                (f"ticket {_id(query, 160000)}",),
-            )
+            rows = self._ask(db, SEARCH, (f"ticket {number}", int(query.get("days", "60"))))
             _work(94)
         return 200, {"found": len(rows)}
 
@@ -138,26 +178,33 @@ class Controller:
         """The exports of a bot; in a faulty release the place where connections stay behind."""
         leak = self.knobs.leak
         if leak and random.random() < leak.share:
-            return self._leaking_export(query, leak.in_transaction)
+            return self._leaking_export(query, leak)
         with self.connection() as db:
             self._ask(
-                db, "SELECT id, format, state FROM exports WHERE bot_id = %s ORDER BY id", (_id(query, 200),)
+                db,
+                "SELECT id, format, state FROM exports WHERE bot_id = %s ORDER BY id",
+                (self._id(query, 200),),
             )
             if self.knobs.heavy_export:
-                self._ask(db, HEAVY_EXPORT)
+                self._ask(db, HEAVY_EXPORT, (self.knobs.heavy_export,))
             _work(250)
         return 200, {"export": "done"}
 
-    def _leaking_export(self, query: Query, in_transaction: bool) -> Answer:
-        """Takes a connection by hand and returns early: nobody gives it back."""
+    def _leaking_export(self, query: Query, leak: Leak) -> Answer:
+        """Takes a connection by hand and returns early: nobody gives it back, nor what was read over it."""
+        if leak.rows and (resident() >= MOST or len(self._kept) >= self.knobs.pool - 2):
+            return 200, {"export": "done"}
         db = self.pool.getconn(POOL_TIMEOUT)
         meters.pool_active.inc()
+        kept: list[Any] = []
         with self._lock:
-            self._kept.append(db)
+            self._kept.append((db, kept))
         rows = self._ask(
-            db, "SELECT id, format, state FROM exports WHERE bot_id = %s ORDER BY id", (_id(query, 200),)
+            db, "SELECT id, format, state FROM exports WHERE bot_id = %s ORDER BY id", (self._id(query, 200),)
         )
-        if not in_transaction:
+        if leak.rows:
+            kept += self._ask(db, HELD_ROWS, (leak.rows,))
+        if not leak.in_transaction:
             db.commit()
         return 200, {"export": "empty" if not rows else "done"}
 
@@ -165,17 +212,17 @@ class Controller:
         """One answer of the language model; no connection is held while it thinks."""
         with self.connection() as db:
             settings = self._ask(
-                db, "SELECT model, prompt FROM bot_settings WHERE bot_id = %s", (_id(query, 200),)
+                db, "SELECT model, prompt FROM bot_settings WHERE bot_id = %s", (self._id(query, 200),)
             )
             db.commit()
             _work(30)
-        model = str(settings[0][0]) if settings else "llama3.2:3b"
-        status = self._infer(model)
+        model = self.knobs.model or (str(settings[0][0]) if settings else "llama3.2:3b")
+        status, said = self._infer(model)
         meters.ollama_requests.labels(str(status)).inc()
-        return (200, {"answer": "..."}) if status == 200 else (502, {"error": f"ollama answered {status}"})
+        return (200, {"answer": "..."}) if status == 200 else (502, {"error": f"ollama: {said}"})
 
-    def _infer(self, model: str) -> int:
-        """The status of one inference; 503 where Ollama does not answer."""
+    def _infer(self, model: str) -> tuple[int, str]:
+        """The status of one inference and what was said; 503 where Ollama does not answer."""
         with meters.ollama_duration.time():
             link = HTTPConnection(self.ollama.hostname or "", self.ollama.port, timeout=30)
             try:
@@ -183,19 +230,26 @@ class Controller:
                     "POST", "/api/generate", f'{{"model": "{model}", "prompt": "hi", "stream": false}}'
                 )
                 response = link.getresponse()
-                response.read()
-                return response.status
-            except (OSError, HTTPException):
-                return 503
+                said = response.read(4096).decode("utf-8", "replace")
+                return response.status, f"{response.status} {said}"
+            except (OSError, HTTPException) as error:
+                return 503, f"{type(error).__name__}: {error}"
             finally:
                 link.close()
 
     def cached(self, query: Query) -> Answer:
         """A value that is computed once in ten minutes."""
-        key = f"cache:profile:{_id(query, 500)}"
+        key = f"cache:profile:{self._id(query, PROFILES)}"
         if self.cache.get(key) is None:
-            self.cache.set(key, "x" * 200, ex=600)
+            self.cache.set(key, "x" * 200, ex=random.randint(300, 900))
         return 200, {"key": key}
+
+    def fill_cache(self) -> None:
+        """What a start does: the profiles are there before the first one is asked for."""
+        with self.cache.pipeline(transaction=False) as pipeline:
+            for number in range(1, PROFILES + 1):
+                pipeline.set(f"cache:profile:{number}", "x" * 200, ex=random.randint(300, 900))
+            pipeline.execute()
 
     def health_db(self) -> Answer:
         """The database as the application reaches it: through the pool."""
@@ -215,8 +269,10 @@ class Controller:
         }
 
     def health_cache(self) -> Answer:
-        """The cache: its latency and the memory that it takes."""
+        """The cache, written and asked: its latency and the memory that it takes."""
         began = time.perf_counter()
+        # A cache that can be read and not written is not a healthy one.
+        self.cache.set("cache:health", "ok", ex=60)
         used = dict(self.cache.info("memory"))["used_memory"]
         took = round((time.perf_counter() - began) * 1000, 1)
         return 200, {
@@ -225,11 +281,3 @@ class Controller:
             "latency_ms": took,
             "memory_used_mb": round(used / 1e6, 1),
         }
-
-
-def _id(query: Query, most: int) -> int:
-    """The parameter `id`, from 1 to `most`. Raises BadRequest."""
-    text = query.get("id", "")
-    if not text.isdigit() or not 1 <= int(text) <= most:
-        raise BadRequest(f"id must be a number from 1 to {most}")
-    return int(text)

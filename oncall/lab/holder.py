@@ -1,8 +1,12 @@
 """Sessions of others that get in the service's way.
 
-`python -m oncall.lab.holder FOLDER lock VARIANT BOTS`, or `... FOLDER slots LEAVE`: takes what it came for,
-writes KIND.held into the folder, and keeps it until it is ended."""
+`python -m oncall.lab.holder FOLDER KIND WORDS`: takes what it came for, writes KIND.held into the folder, and
+keeps it until it is ended. Kinds: lock VARIANT BOTS, slots LEAVE, batch BOTS, filler, neighbour PROGRAMS,
+analytics."""
 
+import contextlib
+import multiprocessing
+import os
 import signal
 import sys
 import time
@@ -20,6 +24,10 @@ BACKFILL = """DO $$ BEGIN FOR part IN 0..7999 LOOP
 ROWS = "UPDATE bots SET name = name WHERE id <= %s"
 GID = "settle_2026_03"
 """The prepared transaction's name: that of a two-phase commit whose coordinator is gone."""
+
+BATCH_S, PAUSE_S = 3.0, 1.0
+FIGURES = """SELECT b.name, count(*), count(DISTINCT m.body) FROM messages m JOIN bots b ON b.id = m.bot_id,
+  generate_series(1, 15) GROUP BY b.name ORDER BY 2 DESC"""
 
 Session = psycopg.Connection[tuple[object, ...]]
 
@@ -80,14 +88,77 @@ def _one_more(record: Record, held: list[Session]) -> bool:
     return True
 
 
+def batch(folder: Path, record: Record, bots: int) -> None:
+    """A batch job: locks the first `bots` bots for some seconds, pauses, and again."""
+    session = psycopg.connect(record.roles["deploy"], application_name="billing-batch")
+    _say(folder, "batch", bots)
+    while True:
+        # What stands in its way (a lock, a schema that is being changed) it tries again.
+        with contextlib.suppress(psycopg.OperationalError), session.transaction():
+            session.execute(ROWS, (bots,))
+            time.sleep(BATCH_S)
+        time.sleep(PAUSE_S)
+
+
+def filler(folder: Path, record: Record) -> None:
+    """Writes into Redis until nothing fits any more, and goes on trying."""
+    import redis
+
+    client = redis.Redis.from_url(record.roles["redis"], client_name="import", socket_timeout=5)
+    number = 0
+    said = False
+    while True:
+        for size in (1_000_000, 10_000, 100):
+            with contextlib.suppress(redis.RedisError):
+                while True:
+                    client.set(f"import:{number}", b"x" * size)
+                    number += 1
+        if not said:
+            _say(folder, "filler", number)
+            said = True
+        time.sleep(0.1)
+
+
+def neighbour(folder: Path, programs: int) -> None:
+    """So many programs that compute without end, as a build or a backup does."""
+    children = [
+        multiprocessing.Process(target=_compute, args=(os.getpid(),), daemon=True) for _ in range(programs)
+    ]
+    for child in children:
+        child.start()
+    _say(folder, "neighbour", programs)
+    while True:
+        time.sleep(3600)
+
+
+def _compute(parent: int) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Whatever ends the parent ends this too: a machine must not be left to it.
+    while os.getppid() == parent:
+        sum(number * number for number in range(200_000))
+
+
+def analytics(folder: Path, record: Record) -> None:
+    """Somebody who looks at figures: statements of many seconds, one after the other."""
+    session = psycopg.connect(record.roles["reporting"], application_name="metabase", autocommit=True)
+    _say(folder, "analytics", 1)
+    while True:
+        session.execute(FIGURES)
+        time.sleep(2)
+
+
 def main(folder: Path, kind: str, words: list[str]) -> None:
-    """Runs one of the kinds. A migration that runs is left by the signal's own exception."""
+    """Runs one of the kinds. A statement that runs is left by the signal's own exception."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     record = read(folder / "lab.json", Record) or running(folder)
-    if kind == "lock":
-        lock(folder, record, words[0], int(words[1]))
-    else:
-        slots(folder, record, int(words[0]))
+    {
+        "lock": lambda: lock(folder, record, words[0], int(words[1])),
+        "slots": lambda: slots(folder, record, int(words[0])),
+        "batch": lambda: batch(folder, record, int(words[0])),
+        "filler": lambda: filler(folder, record),
+        "neighbour": lambda: neighbour(folder, int(words[0])),
+        "analytics": lambda: analytics(folder, record),
+    }[kind]()
 
 
 if __name__ == "__main__":

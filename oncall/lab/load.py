@@ -6,6 +6,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,6 +29,10 @@ LARGEST = {"/api/search": 160000, "/api/bots": 2000, "/api/users": 2000, "/api/c
 OUTSTANDING = 800
 """Users have patience, machines have limits: more requests than this are not begun."""
 PATIENCE = 12.0
+CLIENTS = 40
+"""Programs that the users come with; each says who it is."""
+MALFORMED = ("undefined", "null", "NaN", "%5Bobject%20Object%5D", "6f1c9a2e-0b7d-4c11-9f52-1b8e4d7a3c90", "")
+"""What a client sends as an id after a release that nobody tried."""
 
 
 class Wander:
@@ -46,14 +51,31 @@ class Wander:
         return math.exp(self._x)
 
 
-def request(chance: random.Random, weights: dict[str, float]) -> bytes:
+def request(chance: random.Random, knobs: LoadKnobs) -> bytes:
     """One request; one in a hundred is a user's mistake."""
-    mix = {**USUAL, **weights}
-    method, path = chance.choices(list(mix), list(mix.values()))[0].split()
+    mix = {**USUAL, **knobs.weights}
+    endpoint = chance.choices(list(mix), list(mix.values()))[0]
+    path = endpoint.split()[1]
     number = "x" if chance.random() < 0.01 else str(chance.randint(1, LARGEST.get(path, 200)))
-    body = "&body=where+is+my+order" if method == "POST" else ""
-    head = f"{method} {path}?id={number}{body} HTTP/1.0\r\nHost: lab\r\nContent-Length: 0\r\n\r\n"
-    return head.encode()
+    if knobs.malformed and chance.random() < knobs.malformed:
+        number = chance.choice(MALFORMED)
+    more = {"POST /api/messages": "&body=where+is+my+order", "GET /api/search": f"&days={knobs.search_days}"}
+    return _head(endpoint, f"id={number}{more.get(endpoint, '')}", chance.randint(1, CLIENTS))
+
+
+def _head(endpoint: str, query: str, client: int) -> bytes:
+    lines = (
+        f"{endpoint}?{query} HTTP/1.0",
+        "Host: lab",
+        f"X-Client: client-{client:02}",
+        "Content-Length: 0",
+    )
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def poll(chance: random.Random) -> bytes:
+    """One request of the client that asks again and again."""
+    return _head("GET /api/messages", f"id={chance.randint(1, 200)}", 17)
 
 
 async def send(host: str, port: int, data: bytes) -> None:
@@ -71,26 +93,63 @@ async def send(host: str, port: int, data: bytes) -> None:
         return
 
 
+class Crowd:
+    """All users: what they do follows load.json; requests that are under way are counted."""
+
+    def __init__(self, folder: Path, record: Record) -> None:
+        self.knobs = LoadKnobs()
+        self._folder = folder
+        at = urlsplit(record.part("service").url or "")
+        self._host, self._port = at.hostname or "", at.port or 0
+        self._chance = random.Random(record.seed)
+        self._wander = Wander(self._chance)
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def follow(self) -> None:
+        """Reads the knobs twice a second, without end."""
+        while True:
+            self.knobs = read(self._folder / "load.json", LoadKnobs) or LoadKnobs()
+            await asyncio.sleep(0.5)
+
+    async def stream(self, rate: Callable[[], float], one: Callable[[], bytes]) -> None:
+        """Poisson arrivals at a rate (a second), without end; a rate of 0 is a pause."""
+        due = time.monotonic()
+        while True:
+            now = time.monotonic()
+            wanted = rate()
+            if wanted <= 0:
+                await asyncio.sleep(0.25)
+                due = time.monotonic()
+                continue
+            # After a pause of the machine the missed arrivals are not made up for all at once.
+            due = max(due + self._chance.expovariate(wanted), now - 0.5)
+            if due > now:
+                await asyncio.sleep(due - now)
+            if len(self._under_way) < OUTSTANDING:
+                task = asyncio.create_task(send(self._host, self._port, one()))
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
+
+    def rate(self) -> float:
+        """Requests a second of all users now."""
+        burst = self.knobs.burst if time.time() < self.knobs.burst_until else 1.0
+        return max(0.1, self.knobs.rate * burst * self._wander.now())
+
+    def one(self) -> bytes:
+        return request(self._chance, self.knobs)
+
+    def again(self) -> bytes:
+        return poll(self._chance)
+
+
 async def drive(folder: Path, record: Record) -> None:
-    """Poisson arrivals at the rate that load.json says, until the end of the process."""
-    at = urlsplit(record.part("service").url or "")
-    chance = random.Random(record.seed)
-    wander = Wander(chance)
-    under_way: set[asyncio.Task[None]] = set()
-    knobs, read_at, due = LoadKnobs(), 0.0, time.monotonic()
-    while True:
-        now = time.monotonic()
-        if now - read_at > 0.5:
-            knobs, read_at = read(folder / "load.json", LoadKnobs) or LoadKnobs(), now
-        due += chance.expovariate(max(0.1, knobs.rate * wander.now()))
-        # After a pause of the machine the missed arrivals are not made up for all at once.
-        due = max(due, now - 0.5)
-        if due > now:
-            await asyncio.sleep(due - now)
-        if len(under_way) < OUTSTANDING:
-            task = asyncio.create_task(send(at.hostname or "", at.port or 0, request(chance, knobs.weights)))
-            under_way.add(task)
-            task.add_done_callback(under_way.discard)
+    """The users, and the one client that never stops asking, until the end of the process."""
+    crowd = Crowd(folder, record)
+    await asyncio.gather(
+        crowd.follow(),
+        crowd.stream(crowd.rate, crowd.one),
+        crowd.stream(lambda: crowd.knobs.hammer, crowd.again),
+    )
 
 
 def main(folder: Path) -> None:

@@ -48,7 +48,7 @@ def start_postgres(
     Raises LabError that names the command which would install what is missing."""
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    user = _other_user()
+    user = other_user()
     home, outside = _home(folder, user)
     found = find_binaries(version)
     binaries = found if user is None or _reachable(found / "postgres", user) else copied(found, home)
@@ -110,7 +110,7 @@ def _version(place: Path) -> str | None:
     return found[1] if found and said.returncode == 0 else None
 
 
-def _other_user() -> tuple[int, int] | None:
+def other_user() -> tuple[int, int] | None:
     """Who runs Postgres, which refuses root: (uid, gid), or None for ourselves."""
     if os.geteuid() != 0:
         return None
@@ -191,7 +191,7 @@ def _create(
         [*command, "--pwfile", secret, "--no-sync", "--no-instructions", *options],
         folder,
         log,
-        env=_environment(),
+        env=environment(),
         user=user,
         cwd=home,
     )
@@ -201,7 +201,7 @@ def _create(
         wait_until(lambda: False, "initdb", child=child, log=log)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours, without what would lead libpq or initdb elsewhere."""
     return {k: v for k, v in os.environ.items() if not k.startswith("PG") and k != MARK}
 
@@ -224,16 +224,17 @@ def _launch(
         mark = log.stat().st_size if log.exists() else 0
         url = f"postgresql://postgres:{password}@127.0.0.1:{chosen}/postgres"
         try:
+            command = (str(binaries / "postgres"), "-D", str(home / "data"))
             child = spawn(
-                [binaries / "postgres", "-D", home / "data"],
+                command,
                 folder,
                 log,
-                env=_environment(),
+                env=environment(),
                 user=user,
                 cwd=home,
             )
             created = identity(child.pid)
-            wait_until(partial(_accepts, url), "postgres", child=child, log=log)
+            wait_until(partial(accepts, url), "postgres", child=child, log=log)
         except LabError:
             said = log.read_bytes()[mark:].decode("utf-8", "replace") if log.exists() else ""
             if "pg_stat_statements" in said and settings.get("shared_preload_libraries"):
@@ -258,6 +259,7 @@ def _launch(
             outside=outside,
             binaries=binaries,
             notes=notes,
+            command=command,
         )
     raise LabError("postgres found no port to listen on in five attempts")
 
@@ -274,7 +276,8 @@ def _configure(data: Path, settings: Mapping[str, str]) -> None:
     os.chown(data / "oncall.conf", owner.st_uid, owner.st_gid)
 
 
-def _accepts(url: str) -> bool:
+def accepts(url: str) -> bool:
+    """Whether a statement is answered there."""
     import psycopg
 
     try:

@@ -48,6 +48,7 @@ class Server:
     outside: tuple[Path, ...] = ()
     binaries: Path | None = None
     notes: tuple[str, ...] = field(default=())
+    command: tuple[str, ...] = ()
 
     @property
     def dsn(self) -> str:

@@ -21,10 +21,12 @@ __all__ = [
     "Server",
     "find_alertmanager",
     "find_binaries",
+    "find_node_exporter",
     "find_prometheus",
     "find_redis",
     "free_port",
     "start_alertmanager",
+    "start_node_exporter",
     "start_postgres",
     "start_prometheus",
     "start_redis",
@@ -58,6 +60,12 @@ def find_alertmanager() -> Path:
     """alertmanager on PATH, by either of its names. Raises LabError with what would install it."""
     names = ("alertmanager", "prometheus-alertmanager")
     return _on_path(names, "Alertmanager", "prometheus-alertmanager", "alertmanager")
+
+
+def find_node_exporter() -> Path:
+    """node_exporter on PATH, by either of its names. Raises LabError with what would install it."""
+    names = ("prometheus-node-exporter", "node_exporter")
+    return _on_path(names, "The node exporter", "prometheus-node-exporter", "node_exporter")
 
 
 def _on_path(names: Sequence[str], title: str, debian: str, brew: str) -> Path:
@@ -103,7 +111,7 @@ def start_redis(
     def url(chosen: int) -> str:
         return f"redis://{':' + secret + '@' if secret else ''}127.0.0.1:{chosen}/0"
 
-    return _start("redis", folder, port, command, url, lambda chosen: _pings(url(chosen)), binary)
+    return _start("redis", folder, port, command, url, lambda chosen: pings(url(chosen)), binary)
 
 
 def start_prometheus(
@@ -169,6 +177,24 @@ def start_alertmanager(folder: Path, *, port: int | None = None, config: str | N
     return _start("alertmanager", folder, port, command, _http, _ready("/-/ready"), binary)
 
 
+def start_node_exporter(folder: Path, *, port: int | None = None) -> Server:
+    """The machine's own metrics: cores, memory, load, pressure, disks, network; nothing that is costly."""
+    binary = find_node_exporter()
+    parts = ("cpu", "diskstats", "filesystem", "loadavg", "meminfo", "netdev", "pressure", "stat", "vmstat")
+
+    def command(chosen: int) -> list[str | Path]:
+        return [
+            binary,
+            f"--web.listen-address=127.0.0.1:{chosen}",
+            "--web.disable-exporter-metrics",
+            "--collector.disable-defaults",
+            *(f"--collector.{part}" for part in parts),
+            "--log.level=error",
+        ]
+
+    return _start("node-exporter", folder, port, command, _http, _ready("/"), binary)
+
+
 def _start(
     name: str,
     folder: Path,
@@ -183,7 +209,8 @@ def _start(
     log = folder / f"{name}.log"
     for attempt in range(3):
         chosen = port or free_port()
-        child = spawn(command(chosen), folder, log)
+        words = tuple(str(word) for word in command(chosen))
+        child = spawn(words, folder, log)
         try:
             created = identity(child.pid)
             wait_until(partial(ready, chosen), name, child=child, log=log)
@@ -203,6 +230,7 @@ def _start(
             version=_version(binary),
             url=url(chosen),
             binaries=binary.parent,
+            command=words,
         )
     raise LabError(f"{name} did not start in three attempts ({log})")
 
@@ -224,7 +252,8 @@ def answers(url: str) -> bool:
         return False
 
 
-def _pings(url: str) -> bool:
+def pings(url: str) -> bool:
+    """Whether that Redis answers to that user."""
     import redis
 
     try:

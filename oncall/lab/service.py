@@ -2,7 +2,7 @@
 
 import json
 import logging
-import logging.handlers
+import math
 import random
 import signal
 import sys
@@ -21,25 +21,15 @@ from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from oncall.lab import meters
 from oncall.lab.endpoints import Answer, BadRequest, Controller
+from oncall.lab.faulty import OUTBOUND, Burner, Hoard
+from oncall.lab.limiter import Limiter
+from oncall.lab.lines import log_to
 from oncall.lab.place import Record, ServiceKnobs, read, running
 from oncall.lab.process import allow_many_files
 
 VERSION = "1.0.0"
+UNEXPECTED = "internal server error"
 log = logging.getLogger("bot-controller")
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line, as a log shipper likes it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line = {
-            "time": at,
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "msg": record.getMessage(),
-        }
-        return json.dumps({**line, **getattr(record, "fields", {})})
 
 
 class Server(ThreadingHTTPServer):
@@ -49,6 +39,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, port: int, controller: Controller) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.controller = controller
+        self.limiter = Limiter()
         self.started = time.time()
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -78,15 +69,23 @@ class Handler(BaseHTTPRequestHandler):
         endpoint = parts.path if status != 404 else "other"
         meters.requests.labels(str(status), endpoint, method).inc()
         meters.duration.labels(endpoint).observe(took)
-        if status >= 500:
-            fields = {
-                "endpoint": endpoint,
-                "status": status,
-                "ms": round(took * 1000),
-                "error": body.get("error"),
-            }
-            log.error("request failed", extra={"fields": fields})
-        self._send(status, json.dumps(body, default=str).encode(), "application/json")
+        if status >= 400:
+            self._log(method, endpoint, status, took, str(body.get("error")))
+        data = json.dumps(body, default=str).encode()
+        self._send(status, data, "application/json", body.get("retry_after", 0))
+
+    def _log(self, method: str, endpoint: str, status: int, took: float, error: str) -> None:
+        """A line for what failed; what nobody expected has been logged already, with its traceback."""
+        fields = {"method": method, "endpoint": endpoint, "status": status, "ms": round(took * 1000)}
+        if status == 429:
+            log.warning("rate limited: %s", self._client(), extra={"fields": fields})
+        elif status < 500:
+            log.warning("request refused: %s", error, extra={"fields": fields})
+        elif error != UNEXPECTED:
+            log.error("request failed: %s", error, extra={"fields": fields})
+
+    def _client(self) -> str:
+        return self.headers.get("X-Client") or self.client_address[0]
 
     def _answer(self, method: str, path: str, query: dict[str, str]) -> Answer:
         try:
@@ -98,6 +97,10 @@ class Handler(BaseHTTPRequestHandler):
         except (psycopg.Error, redis.RedisError, OSError) as error:
             down = 503 if path.startswith("/health") else 500
             return down, self._unhealthy(path, f"{type(error).__name__}: {error}")
+        except Exception:
+            fields = {"method": method, "endpoint": path, "status": 500}
+            log.exception("unhandled exception", extra={"fields": fields})
+            return 500, {"error": UNEXPECTED}
 
     def _call(self, method: str, path: str, query: dict[str, str]) -> Answer:
         controller = self.server.controller
@@ -107,8 +110,10 @@ class Handler(BaseHTTPRequestHandler):
             return controller.health_db()
         if path == "/health/cache":
             return controller.health_cache()
-        route = controller.routes.get((method, path))
-        return route(query) if route else (404, {"error": "no such endpoint"})
+        wait = self.server.limiter.wait(self._client(), controller.knobs.limit)
+        if wait:
+            return 429, {"error": "too many requests", "retry_after": math.ceil(wait)}
+        return controller.answer(method, path, query)
 
     def _health(self) -> dict[str, Any]:
         seconds = int(time.time() - self.server.started)
@@ -121,21 +126,17 @@ class Handler(BaseHTTPRequestHandler):
         word = "disconnected" if path == "/health/db" else "unhealthy"
         return {"status": word, "error": error} if path.startswith("/health") else {"error": error}
 
-    def _send(self, status: int, body: bytes, kind: str) -> None:
+    def _send(self, status: int, body: bytes, kind: str, retry_after: int = 0) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
+        if retry_after:
+            self.send_header("Retry-After", str(retry_after))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Only what fails is logged, in _route."""
-
-
-def _log_to(path: Path) -> None:
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=5_000_000, backupCount=1)
-    handler.setFormatter(JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def _pool(record: Record, knobs: ServiceKnobs) -> ConnectionPool:
@@ -147,6 +148,8 @@ def _pool(record: Record, knobs: ServiceKnobs) -> ConnectionPool:
         max_waiting=150,
         max_lifetime=30,
         max_idle=20,
+        # A database that comes back is seen within seconds, not after minutes of waiting ever longer.
+        reconnect_timeout=5,
         kwargs={"application_name": "bot-controller", "connect_timeout": 5},
         open=False,
         name="bot-controller",
@@ -154,29 +157,69 @@ def _pool(record: Record, knobs: ServiceKnobs) -> ConnectionPool:
     # A service starts without its database too; it says so on /health/db.
     pool.open(wait=False)
     meters.pool_size.set(knobs.pool)
-    meters.pool_waiting.set_function(lambda: pool.get_stats().get("requests_waiting", 0))
+    meters.pool_waiting.set_function(lambda: _waiting(pool))
     return pool
 
 
+def _waiting(pool: ConnectionPool) -> int:
+    """Requests that wait for a connection. The pool's own count keeps those that have given up in its queue
+    until a connection comes, and refuses new ones because of them: they are taken out here."""
+    with pool._lock:
+        while pool._waiting and pool._waiting[0].error:
+            pool._waiting.popleft()
+        return sum(1 for request in pool._waiting if not request.error)
+
+
 def _watch_knobs(folder: Path, controller: Controller) -> None:
+    burner = Burner()
     while True:
         knobs = read(folder / "service.json", ServiceKnobs)
         if knobs and knobs != controller.knobs:
             controller.knobs = knobs
+        burner.settle(controller.knobs)
+        _waiting(controller.pool)
         time.sleep(0.25)
 
 
-def _deliver(cache: "redis.Redis", seed: int) -> None:
-    """The worker that drains the queue and counts what is in the cache."""
+def _deliver(controller: Controller, seed: int) -> None:
+    """The worker that drains the queue and counts what is in it, and in the cache."""
     chance = random.Random(seed)
+    cache, hoard = controller.cache, controller.hoard
+    died = False
     while True:
+        growth = controller.knobs.growth
+        if growth.process_queue and not died:
+            # The consumer of the queue inside the process, as it ends: with a traceback that nobody reads.
+            _die()
+        died = bool(growth.process_queue)
         try:
-            meters.queue_depth.set(cache.llen("queue:outbound"))
-            meters.cache_entries.set(cache.dbsize())
-            cache.lpop("queue:outbound", 200)
+            waiting = cache.llen(OUTBOUND)
+            meters.queue_depth.set(waiting + len(hoard.waiting))
+            others = 1 if waiting else 0
+            meters.cache_entries.set(cache.dbsize() - others + len(hoard.entries))
+            hoard.look_at(cache)
+            if controller.knobs.worker:
+                cache.lpop(OUTBOUND, 200)
         except redis.RedisError as error:
             log.warning("queue: %s", error)
         time.sleep(chance.uniform(0.4, 0.6))
+
+
+def _die() -> None:
+    try:
+        raise KeyError("attachment")
+    except KeyError:
+        log.exception("the thread that delivers messages has ended")
+
+
+def _start_warm(controller: Controller) -> None:
+    """What a start does before and beside its first requests."""
+    try:
+        controller.fill_cache()
+    except redis.RedisError as error:
+        log.warning("cache not filled: %s", error)
+    if controller.knobs.warm:
+        controller.hoard.warm(controller.knobs.warm)
 
 
 def _bots_active(dsn: str) -> None:
@@ -191,15 +234,18 @@ def _bots_active(dsn: str) -> None:
 def main(folder: Path, port: int) -> None:
     """Serves on 127.0.0.1:port until it is told to end."""
     allow_many_files()
-    _log_to(folder / "service.log")
+    log_to(folder / "service.log")
     record = read(folder / "lab.json", Record) or running(folder)
     knobs = read(folder / "service.json", ServiceKnobs) or ServiceKnobs()
-    cache = redis.Redis.from_url(record.part("redis").url or "", socket_timeout=2)
-    controller = Controller(_pool(record, knobs), cache, record.part("ollama").url or "", knobs)
+    at = record.part("redis").url or ""
+    cache = redis.Redis.from_url(at, socket_timeout=2, client_name="bot-controller")
+    ollama = record.part("ollama").url or ""
+    controller = Controller(_pool(record, knobs), cache, ollama, Hoard(at), knobs)
     server = Server(port, controller)
     for target, values in (
         (_watch_knobs, (folder, controller)),
-        (_deliver, (cache, record.seed)),
+        (_deliver, (controller, record.seed)),
+        (_start_warm, (controller,)),
         (_bots_active, (record.roles["app"],)),
     ):
         threading.Thread(target=target, args=values, daemon=True).start()

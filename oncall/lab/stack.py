@@ -11,31 +11,22 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
-import oncall
+import msgspec
+
 from oncall.errors import LabError
-from oncall.lab import place, schema, servers
-from oncall.lab.place import Fault, LoadKnobs, Part, Record, ServiceKnobs
+from oncall.lab import parts, place, schema, servers
+from oncall.lab.place import Fault, LoadKnobs, OllamaKnobs, Part, Record, ServiceKnobs
 from oncall.lab.postgres import major_version
-from oncall.lab.process import (
-    EXTRA,
-    Server,
-    end,
-    free_port,
-    identity,
-    is_alive,
-    load_psutil,
-    marked,
-    remove,
-    spawn,
-    wait_until,
-)
+from oncall.lab.process import EXTRA, Server, end, free_port, is_alive, load_psutil, marked, remove
 from oncall.model import Frozen
 
 Say = Callable[[str], None]
 
 
 class PartState(Frozen, frozen=True):
-    """One process as it is now. `age_s` in seconds; None where it does not run."""
+    """One process as it is now. `age_s` in seconds; None where it does not run.
+
+    `on_purpose`: it does not run because a fault stopped it."""
 
     name: str
     alive: bool
@@ -43,6 +34,7 @@ class PartState(Frozen, frozen=True):
     pid: int
     version: str | None
     age_s: float | None
+    on_purpose: bool = False
 
 
 class Status(Frozen, frozen=True, tag_field="schema", tag="oncall/lab/1"):
@@ -98,38 +90,32 @@ def already(folder: Path) -> LabError:
 
 
 def _build(folder: Path, version: int | None, seed: int, say: Say) -> Record:
-    record = Record(started=time.time(), seed=seed)
-    _save(folder, record)
-    place.write(folder / "service.json", ServiceKnobs())
-    place.write(folder / "load.json", LoadKnobs())
+    record = place.save(folder, Record(started=time.time(), seed=seed))
+    for name, usual in (("service", ServiceKnobs()), ("load", LoadKnobs()), ("ollama", OllamaKnobs())):
+        place.write(folder / f"{name}.json", usual)
     service_port, ollama_port = free_port(), free_port()
     with ThreadPoolExecutor(4) as pool:
         database = pool.submit(_database, folder, version, seed)
-        cache = pool.submit(servers.start_redis, folder)
+        cache = pool.submit(_cache, folder)
         watchers = pool.submit(_watchers, folder, service_port)
         postgres, roles = database.result()
+        redis, cache_roles = cache.result()
         monitors, absent = watchers.result()
-        parts = [_part(server) for server in (postgres, cache.result(), *monitors)]
+        found = [parts.of_server(server) for server in (postgres, redis, *monitors)]
     say(f"PostgreSQL {postgres.version} and Redis accept connections; {schema.MESSAGES:,} messages are in")
     for name in absent:
         say(name)
-    parts.append(
-        _python(folder, "ollama", ["oncall.lab.ollama", str(ollama_port)], ollama_port, "/api/version")
+    found.append(
+        parts.of_python(folder, "ollama", ["oncall.lab.ollama", str(folder), str(ollama_port)], ollama_port)
     )
-    record = Record(
-        started=record.started,
-        seed=seed,
-        parts=tuple(parts),
-        roles=roles,
-        absent=(*postgres.notes, *absent),
+    record = msgspec.structs.replace(
+        record, parts=tuple(found), roles=roles | cache_roles, absent=(*postgres.notes, *absent)
     )
-    _save(folder, record)
-    record = _with_part(record, start_service(folder, service_port))
-    _save(folder, record)
-    record = _with_part(record, _python(folder, "load", ["oncall.lab.load", str(folder)], None, None))
+    place.save(folder, record)
+    record = place.save(folder, record.with_part(parts.start_service(folder, service_port)))
+    record = record.with_part(parts.of_python(folder, "load", ["oncall.lab.load", str(folder)]))
     place.write(folder / place.SERVICE_FILE, service_file(folder, record))
-    record = _ready(record)
-    _save(folder, record)
+    record = place.save(folder, msgspec.structs.replace(record, ready=True))
     say(f"the sample service answers on 127.0.0.1:{service_port}, its users are at work")
     return record
 
@@ -148,107 +134,34 @@ def _yield_to_others(pid: int) -> None:
         os.setpriority(os.PRIO_PROCESS, pid, 10)
 
 
+def _cache(folder: Path) -> tuple[Server, dict[str, str]]:
+    """Redis, which refuses to grow beyond its limit; and the URL of a user who gets in when others do not."""
+    secret = secrets.token_urlsafe(12)
+    limits = {"maxmemory": str(place.REDIS_LIMIT), "maxmemory-policy": "noeviction"}
+    server = servers.start_redis(folder, settings={**limits, "user": f"admin on >{secret} ~* &* +@all"})
+    return server, {"redis": f"redis://admin:{secret}@127.0.0.1:{server.port}/0"}
+
+
 def _watchers(folder: Path, service_port: int) -> tuple[list[Server], list[str]]:
-    """Alertmanager and Prometheus where this machine has them; what is absent, and what would install it."""
+    """What watches, where this machine has it; what is absent, and what would install it."""
     found: list[Server] = []
     absent: list[str] = []
-    try:
-        found.append(servers.start_alertmanager(folder))
-    except LabError as error:
-        absent.append(f"without Alertmanager: {error}; {error.hint}")
-    alerts = found[0].url if found else None
+
+    def attempt(title: str, start: Callable[[], Server]) -> str | None:
+        try:
+            found.append(start())
+        except LabError as error:
+            absent.append(f"without {title}: {error}; {error.hint}")
+            return None
+        return found[-1].url
+
+    alerts = attempt("Alertmanager", lambda: servers.start_alertmanager(folder))
     targets = {"bot-controller": [f"127.0.0.1:{service_port}"]}
-    try:
-        found.append(servers.start_prometheus(folder, targets, "1s", alertmanager=alerts))
-    except LabError as error:
-        absent.append(f"without Prometheus: {error}; {error.hint}")
+    node = attempt("the node exporter", lambda: servers.start_node_exporter(folder))
+    if node:
+        targets["node"] = [node.removeprefix("http://")]
+    attempt("Prometheus", lambda: servers.start_prometheus(folder, targets, "1s", alertmanager=alerts))
     return found, absent
-
-
-def _part(server: Server) -> Part:
-    return Part(
-        name=server.name,
-        pid=server.pid,
-        created=server.created,
-        log=str(server.log),
-        port=server.port,
-        version=server.version,
-        url=server.url,
-    )
-
-
-def _python(folder: Path, name: str, module: list[str], port: int | None, path: str | None) -> Part:
-    """Starts one of our own programs; waits until it answers where it is a server."""
-    child = spawn_python(folder, name, module)
-    part = Part(
-        name=name,
-        pid=child[0],
-        created=child[1],
-        log=str(folder / f"{name}.log"),
-        port=port,
-        url=f"http://127.0.0.1:{port}" if port else None,
-    )
-    if path:
-        wait_until(lambda: servers.answers(f"{part.url}{path}") or gone(part), name)
-        if gone(part):
-            raise LabError(f"{name} ended as soon as it started ({part.log})")
-    return part
-
-
-def spawn_python(folder: Path, name: str, module: list[str]) -> tuple[int, float]:
-    """Starts `python -m MODULE ...` of this package as a part of the lab; returns (pid, start time)."""
-    root = str(Path(oncall.__file__).parent.parent)
-    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    env = {**os.environ, "PYTHONPATH": paths}
-    child = spawn([sys.executable, "-m", *module], folder, folder / f"{name}.out", env=env)
-    return child.pid, identity(child.pid)
-
-
-def gone(part: Part) -> bool:
-    return not is_alive(part.pid, part.created)
-
-
-def start_service(folder: Path, port: int) -> Part:
-    """Starts the sample service with the knobs in force; it answers when this returns."""
-    part = _python(folder, "service", ["oncall.lab.service", str(folder), str(port)], port, "/health")
-    # A release that comes up has its connections, unless the server has none to give.
-    with contextlib.suppress(LabError):
-        wait_until(lambda: servers.answers(f"{part.url}/health/db"), "service", seconds=3)
-    return part
-
-
-def restart_service(folder: Path) -> Record:
-    """Ends the service and starts it anew on its port, as a deployment does."""
-    record = place.running(folder)
-    old = record.part("service")
-    end(old.pid, old.created)
-    record = _with_part(record, start_service(folder, old.port or free_port()))
-    _save(folder, record)
-    return record
-
-
-def _with_part(record: Record, part: Part) -> Record:
-    import msgspec
-
-    others = tuple(other for other in record.parts if other.name != part.name)
-    return msgspec.structs.replace(record, parts=(*others, part))
-
-
-def without_part(record: Record, name: str) -> Record:
-    """The record without a part that has ended."""
-    import msgspec
-
-    return msgspec.structs.replace(record, parts=tuple(part for part in record.parts if part.name != name))
-
-
-def _ready(record: Record) -> Record:
-    import msgspec
-
-    return msgspec.structs.replace(record, ready=True)
-
-
-def _save(folder: Path, record: Record) -> None:
-    place.write(folder / place.RECORD, record)
 
 
 def service_file(folder: Path, record: Record) -> str:
@@ -269,7 +182,7 @@ def service_file(folder: Path, record: Record) -> str:
         "ollama": {"url": record.url("ollama")},
         "logs": {"file": str(folder / "service.log")},
         "restart": {"command": [*_program(), "lab", "restart"]},
-        "limits": {"memory": "2GB", "pool": 20},
+        "limits": {"memory": f"{place.MEMORY_LIMIT // 1_000_000}MB", "pool": place.POOL},
         "windows": {"rate": "15s", "baseline": "2m"},
     }
     head = "# Written by `oncall lab up`; `oncall lab down` removes it.\n"
@@ -293,8 +206,8 @@ def status(folder: Path) -> Status:
     if record is None:
         leftover = bool(marked(folder))
         return Status(state="partly" if leftover else "down", folder=str(folder))
-    parts = tuple(_state(part) for part in record.parts)
-    whole = record.ready and all(part.alive for part in parts)
+    states = tuple(_state(part) for part in record.parts)
+    whole = record.ready and all(part.alive or part.on_purpose for part in states)
     return Status(
         state="up" if whole else "partly",
         folder=str(folder),
@@ -302,7 +215,7 @@ def status(folder: Path) -> Status:
         age_s=round(time.time() - record.started, 1),
         seed=record.seed,
         url=record.url("service"),
-        parts=parts,
+        parts=states,
         faults=record.faults,
         absent=record.absent,
     )
@@ -312,7 +225,13 @@ def _state(part: Part) -> PartState:
     alive = is_alive(part.pid, part.created)
     age = round(time.time() - part.created, 1) if alive else None
     return PartState(
-        name=part.name, alive=alive, port=part.port, pid=part.pid, version=part.version, age_s=age
+        name=part.name,
+        alive=alive,
+        port=part.port,
+        pid=part.pid,
+        version=part.version,
+        age_s=age,
+        on_purpose=part.stopped and not alive,
     )
 
 

@@ -59,7 +59,7 @@ def test_the_wheels_serve_where_path_has_nothing(tmp_path: Path, monkeypatch: py
     with redis.Redis.from_url(server.url) as client:
         assert client.ping()
     servers.stop(server)
-    for find in (servers.find_prometheus, servers.find_alertmanager):
+    for find in (servers.find_prometheus, servers.find_alertmanager, servers.find_node_exporter):
         with pytest.raises(LabError) as caught:
             find()
         assert "install" in (caught.value.hint or "")
@@ -84,6 +84,7 @@ def test_a_lab_without_prometheus_says_so_and_works(
     lab = Lab(own.home, {"PATH": str(tools)})
     said = lab.do("up")
     assert "without Prometheus" in said
+    assert "without the node exporter" in said
     assert "install" in said
     service = yaml.safe_load((lab.folder / "service.yaml").read_text())["services"]["lab"]
     assert "prometheus" not in service

@@ -3,14 +3,16 @@
 import json
 import re
 import stat
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import msgspec
 import psycopg
 import yaml
 
 from oncall.config import load
-from oncall.lab import watch
+from oncall.lab import place, watch
 from oncall.model import Service
 
 from .conftest import Lab, until
@@ -24,6 +26,7 @@ METRICS = (
     "process_resident_memory_bytes",
     "process_cpu_seconds_total",
     "process_start_time_seconds",
+    "process_open_fds",
     "http_requests_in_progress",
     "db_connection_hold_seconds_sum",
     "db_query_duration_seconds_bucket",
@@ -45,9 +48,10 @@ def test_status_shows_every_server(lab: Lab) -> None:
     assert state["schema"] == "oncall/lab/1"
     assert state["state"] == "up"
     parts = {part["name"]: part for part in state["parts"]}
-    assert set(parts) == {"postgres", "redis", "alertmanager", "prometheus", "ollama", "service", "load"}
+    watchers = {"alertmanager", "prometheus", "node-exporter"}
+    assert set(parts) == {"postgres", "redis", "ollama", "service", "load"} | watchers
     assert all(part["alive"] for part in parts.values())
-    assert len({part["port"] for part in parts.values() if part["port"]}) == 6
+    assert len({part["port"] for part in parts.values() if part["port"]}) == 7
     assert state["faults"] == []
     assert "Nothing is broken." in lab.do("status")
 
@@ -73,6 +77,7 @@ def test_service_file_is_the_service_lab(lab: Lab) -> None:
     service = load(env={"XDG_DATA_HOME": str(lab.home)}).services["lab"]
     assert service.environment == "lab"
     assert [service.windows.rate, service.windows.baseline, service.limits.pool] == [15, 120, 20]
+    assert service.limits.memory == place.MEMORY_LIMIT
     assert service.thresholds == {}
 
 
@@ -124,6 +129,29 @@ def test_ollama_answers_as_ollama_does(lab: Lab) -> None:
     body = json.dumps({"model": names[0], "prompt": "hi", "stream": False}).encode()
     with urlopen(f"{url}/api/generate", body, timeout=5) as answer:
         assert json.load(answer)["done"] is True
+
+
+def test_prometheus_scrapes_the_machine_too(lab: Lab) -> None:
+    query = urlencode({"query": 'node_memory_MemTotal_bytes{job="node"}'})
+
+    def seen() -> bool:
+        with urlopen(f"{lab.record.url('prometheus')}/api/v1/query?{query}", timeout=5) as response:
+            return bool(json.load(response)["data"]["result"])
+
+    until(seen, 20)
+
+
+def test_a_client_that_asks_too_often_is_told_when_to_come_back(lab: Lab) -> None:
+    def answer(path: str) -> tuple[int, str | None]:
+        request = Request(f"{lab.record.url('service')}{path}", headers={"X-Client": "t"})
+        try:
+            with urlopen(request, timeout=5) as response:
+                return response.status, None
+        except HTTPError as error:
+            return error.code, error.headers["Retry-After"]
+
+    until(lambda: answer("/api/cache?id=x") == (429, "1"), 20)
+    assert answer("/health") == (200, None)
 
 
 def test_it_is_healthy_and_prometheus_sees_it(lab: Lab) -> None:

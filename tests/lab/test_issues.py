@@ -1,0 +1,147 @@
+"""Each fault of errors, latency and memory shows the symptom of its issue, and is mended without a trace.
+
+Several are broken at once where none hides another: that they go together is tested along with them."""
+
+import json
+from collections.abc import Callable
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import psutil
+import pytest
+
+from oncall.lab import faults, scenes, watch
+from oncall.lab.place import Fault
+from oncall.lab.together import apart
+
+from .conftest import Lab, until
+
+GROUPS = (
+    ("errors.database_unavailable",),
+    ("errors.cache_unavailable", "latency.lock_contention"),
+    ("errors.invalid_input", "memory.unexplained_growth"),
+    ("errors.rate_limited", "memory.queue_backlog"),
+    ("errors.ollama_down", "latency.slow_queries", "memory.cache_growth"),
+    ("latency.ollama_slow", "memory.connection_leak"),
+    ("latency.resource_exhaustion",),
+    ("latency.too_many_requests",),
+)
+STRONGER = {"memory": "2", "latency": "1.2"}
+"""Memory grows twice as fast as usual: less time to wait."""
+
+
+def health(lab: Lab, path: str) -> tuple[int, str]:
+    try:
+        with urlopen(f"{lab.record.url('service')}{path}", timeout=10) as response:
+            return response.status, json.load(response)["status"]
+    except HTTPError as error:
+        return error.code, json.load(error)["status"]
+
+
+def issues(causes: tuple[str, ...]) -> list[str]:
+    return [cause.partition(".")[0] for cause in causes]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("causes", GROUPS, ids="+".join)
+def test_its_symptom_shows_and_heals(labs: Callable[[int], Lab], causes: tuple[str, ...]) -> None:
+    lab = labs(15)
+    try:
+        for cause in causes:
+            lab.do("break", cause, "--intensity", STRONGER.get(cause.partition(".")[0], "1"))
+        record = lab.record
+        assert {fault.cause for fault in record.faults} == set(causes)
+        for issue in issues(causes):
+            until(lambda issue=issue: watch.troubled(record, issue), 90)
+        assert (
+            (health(lab, "/health/db")[1] == "connected")
+            or "errors.database_unavailable" in causes
+            or ("latency.too_many_requests" in causes or "latency.slow_queries" in causes)
+        )
+        assert (health(lab, "/health/cache")[1] == "healthy") is ("errors.cache_unavailable" not in causes)
+    finally:
+        said = lab.do("heal")
+    assert all(cause in said for cause in causes)
+    record = lab.record
+    assert record.faults == ()
+    for issue in issues(causes):
+        until(lambda issue=issue: watch.quiet(record, issue), 60)
+    assert json.loads(lab.do("status", "--output", "json"))["state"] == "up"
+    assert {part.name for part in record.parts} & {"lock", "batch", "filler", "neighbour"} == set()
+
+
+def test_what_cannot_happen_side_by_side_is_refused_by_name(labs: Callable[[int], Lab]) -> None:
+    lab = labs(15)
+    lab.do("break", "errors.database_unavailable", "--variant", "crashed")
+    try:
+        refused = lab.run("break", "latency.slow_queries")
+        assert refused.returncode == 3
+        assert "errors.database_unavailable" in refused.stderr
+        assert [fault.cause for fault in lab.record.faults] == ["errors.database_unavailable"]
+        state = json.loads(lab.do("status", "--output", "json"))
+        assert state["state"] == "up"
+        assert [part["name"] for part in state["parts"] if part["on_purpose"]] == ["postgres"]
+        assert "stopped on purpose" in lab.do("status")
+    finally:
+        lab.do("heal")
+    until(lambda: health(lab, "/health/db") == (200, "connected"), 30)
+
+
+def test_healing_brings_back_what_has_crashed(labs: Callable[[int], Lab]) -> None:
+    lab = labs(15)
+    lab.do("break", "errors.cache_unavailable", "--variant", "full")
+    lab.do("break", "errors.database_unavailable", "--variant", "password_changed")
+    for name in ("redis", "filler", "postgres", "service"):
+        process = psutil.Process(lab.record.part(name).pid)
+        process.kill()
+        until(lambda process=process: not process.is_running() or process.status() == "zombie", 20)
+    assert lab.run("status").returncode == 2
+    lab.do("heal")
+    assert json.loads(lab.do("status", "--output", "json"))["state"] == "up"
+    until(lambda: health(lab, "/health/db") == (200, "connected"), 30)
+    until(lambda: health(lab, "/health/cache") == (200, "healthy"), 30)
+    until(lambda: watch.quiet(lab.record, "errors"), 60)
+
+
+def test_down_takes_what_was_stopped_and_what_burns_along(own: Lab) -> None:
+    own.do("up")
+    for cause in ("errors.database_unavailable", "errors.cache_unavailable", "errors.ollama_down"):
+        own.do("break", cause)
+    own.do("break", "latency.resource_exhaustion", "--variant", "neighbour", "--intensity", "0.1")
+    burning = psutil.Process(own.record.part("neighbour").pid).children()
+    assert burning
+    own.do("down")
+    assert own.leaves_nothing()
+    until(lambda: not any(child.is_running() for child in burning), 10)
+
+
+@pytest.mark.parametrize("name", ["busy", "analytics"])
+def test_a_healthy_scene_stays_healthy(labs: Callable[[int], Lab], name: str) -> None:
+    lab = labs(15)
+    scenes.begin(lab.folder, name)
+    try:
+        assert set(lab.record.scenes) == {name}
+        until(lambda: not watch.troubled(lab.record, "errors"), 30)
+    finally:
+        assert scenes.finish(lab.folder) == (name,)
+    assert lab.record.scenes == {}
+    assert {part.name for part in lab.record.parts} & {"analytics"} == set()
+
+
+def fault(cause: str, variant: str | None = None) -> Fault:
+    return Fault(cause, faults.variant_of(cause, variant), intensity=1, seed=1, since=0)
+
+
+def test_most_faults_go_together() -> None:
+    every = [fault(cause, name) for cause, kind in faults.KINDS.items() for name in kind.variants]
+    pairs = [(a, b) for a in every for b in every if a.cause < b.cause]
+    refused = [(a, b) for a, b in pairs if apart(a, b)]
+    assert all(apart(b, a) for a, b in refused)
+    assert len(refused) < 0.1 * len(pairs)
+    for cause in faults.KINDS:
+        assert any(not apart(a, b) for a, b in pairs if cause in (a.cause, b.cause))
+
+
+def test_all_twenty_causes_of_the_contract_are_there() -> None:
+    assert len(faults.KINDS) == 20
+    assert all(kind.variants and kind.intensity for kind in faults.KINDS.values())
