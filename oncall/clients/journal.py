@@ -173,6 +173,7 @@ class _Lines:
 
     def add(self, chunk: bytes) -> bool:
         """Whether there is budget left."""
+        chunk = chunk[: self._most - self._seen]
         self._seen += len(chunk)
         head, newline, rest = chunk.rpartition(b"\n")
         if newline:

@@ -105,7 +105,8 @@ def test_a_traceback_alone() -> None:
 
 PIECES = st.sampled_from(
     ["2026-01-01 03:12:00", "2026-13-41T25:61:61Z", "{", '"level":', "50", "ERROR", "[error]", "=", "msg=", "\x00",
-     "\n", "Jan  1 03:12:00", "E0101 99:99:99.1  1 x]", '{"level":[],"msg":{"message":3},"error":[{}],"time":1e300}', "99999",
+     "\n", "Jan  1 03:12:00", "E0101 99:99:99.1  1 x]", '{"level":[],"msg":{"message":3},"error":[{}],"time":1e300}',
+     "99999",
      "<999>1 ", "\x1b[31m", "9" * 400, '{"log":{"level":5},"msg":null}', "+9999"]
 )  # fmt: skip
 
