@@ -71,7 +71,7 @@ def errors(tally: Tally, seen: Seen, span: Span) -> Table:
     """One row: how many error lines, how many are usual, which failure stands out, and the named patterns."""
     of = rates(seen, span)
     groups = tally.groups()
-    now = None if _undated(tally, seen) else tally.now
+    now = _known(tally.now, tally, seen)
     usual = tally.before / of.baseline_s if of.baseline_s else None
     per_s = now / of.window_s if of.window_s and now is not None else None
     new = sum(_is_new(g) for g in groups) if of.baseline_s else None
@@ -90,7 +90,7 @@ def errors(tally: Tally, seen: Seen, span: Span) -> Table:
     for name, found in tally.named().items():
         expected = found.before * span.window_s / of.baseline_s if of.baseline_s else None
         cells += [
-            (name, None, None if now is None else found.now),
+            (name, None, _known(found.now, tally, seen)),
             (f"{name}_usual", None, expected),
             (f"{name}_example", None, found.example or None),
         ]
@@ -141,9 +141,11 @@ def _is_new(group: Group) -> bool:
     return group.now >= NEW_FROM and group.before == 0 and group.template != OTHER
 
 
-def _undated(tally: Tally, seen: Seen) -> bool:
-    """Whether error lines may be of any time: no line has one."""
-    return seen.oldest is None and tally.timeless > 0
+def _known(count: int, tally: Tally, seen: Seen) -> int | None:
+    """A count of the window. None where lines may be of any time, and for none in a window not wholly read."""
+    if seen.oldest is None:
+        return None if tally.timeless else count
+    return None if count == 0 and seen.stopped and seen.oldest > tally.split else count
 
 
 def _notes(tally: Tally, seen: Seen, span: Span, of: Rates) -> Iterator[str]:

@@ -44,14 +44,15 @@ def _line(at: float, number: int) -> str:
 
 
 def write(path: Path, size: int, per_s: float) -> None:
-    """A log of about `size` bytes that ends at `AT`; at least the span is in it."""
-    each = len(_line(AT, 1))
-    seconds = max(1.1 * (SPAN.window_s + SPAN.baseline_s), size / each / per_s)
+    """A log of about `size` bytes that ends at `AT`: the span line by line, before it an old hour again and again."""
+    seconds = 1.1 * (SPAN.window_s + SPAN.baseline_s)
     many = int(seconds * per_s)
-    with path.open("w") as into:
-        for begin in range(0, many, 20_000):
-            numbers = range(begin, min(begin + 20_000, many))
-            into.write("".join(_line(AT - seconds + (n + 1) / per_s, n) for n in numbers))
+    recent = "".join(_line(AT - seconds + (n + 1) / per_s, n) for n in range(many)).encode()
+    old = "".join(_line(AT - 86_400 + n / per_s, n) for n in range(10_000)).encode()
+    with path.open("wb") as into:
+        for _ in range(max(0, size - len(recent)) // len(old)):
+            into.write(old)
+        into.write(recent)
 
 
 def once(path: Path) -> tuple[float, float, str]:

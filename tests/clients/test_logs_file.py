@@ -113,6 +113,7 @@ def test_a_budget_that_ends_in_the_window_is_told(tmp_path: Path) -> None:
     found = ask(write(tmp_path / "a.log", usual()), Budget(bytes=8192, cpu_s=60.0, block=2048))
     assert float(str(row(found)["per_s"])) == pytest.approx(1.0, rel=0.15)
     assert any("too low" in note for note in table(found, "errors").notes)
+    assert row(found)["disk"] is None, "none in what was read is not none in the window"
 
 
 def test_no_processor_time_left(tmp_path: Path) -> None:
