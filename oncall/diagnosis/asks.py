@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import msgspec
+
 from oncall.diagnosis.metrics import Moment, table_from_prometheus
 from oncall.diagnosis.plan import Question
 from oncall.diagnosis.readings import DatabaseTarget
 from oncall.model import Absence, Frozen, Service, StepReading, Unavailable, Unseen
+from oncall.scrub import scrub, secrets_of
 
 NO_LOOK_BACK = Unavailable(
     kind=Absence.PRESENT_ONLY, reason="knows only the present, and --at asks about the past"
@@ -157,7 +160,18 @@ async def logs(asked: Asked, questions: Sequence[Question]) -> Part:
     found = await look(source, span, asked.patterns, words, asked.deadline_s)
     if isinstance(found, Unavailable):
         return absent("logs", questions, found)
-    return Part(answers={q.key: found[q.text] for q in questions})
+    secrets = secrets_of(service)
+    return Part(answers={q.key: _scrubbed(found[q.text], secrets) for q in questions})
+
+
+def _scrubbed(reading: StepReading, secrets: Sequence[str]) -> StepReading:
+    """Without the service's own secrets: a log line may hold the DSN that it could not connect to."""
+    if isinstance(reading.answer, Unavailable) or not secrets:
+        return reading
+    rows = tuple(
+        tuple(scrub(c, secrets) if isinstance(c, str) else c for c in r) for r in reading.answer.rows
+    )
+    return msgspec.structs.replace(reading, answer=msgspec.structs.replace(reading.answer, rows=rows))
 
 
 async def http(asked: Asked, questions: Sequence[Question]) -> Part:
