@@ -7,7 +7,7 @@ from oncall.clients import redis_growing as growing
 from oncall.clients import redis_sample as sampling
 from oncall.clients import redis_tables as tables
 from oncall.clients.redis import fault
-from oncall.clients.redis_walk import ENOUGH_KEYS, Walk, walked
+from oncall.clients.redis_walk import Walk, walked
 from oncall.clients.redis_wire import Refused, Wire
 from oncall.model import Absence, StepReading, Table, Unavailable
 
@@ -104,8 +104,7 @@ class Came:
     def _total(self) -> int:
         """Keys of the database; those that were drawn, where they are all."""
         drawn = len(self.walk.measured)
-        everything = self.walk.whole and drawn == len(self.walk.types) <= ENOUGH_KEYS
-        return drawn if everything else max(drawn, self.walk.total or 0)
+        return drawn if self.walk.counted else max(drawn, self.walk.total or 0)
 
     @property
     def _memory(self) -> float | None:

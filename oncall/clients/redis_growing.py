@@ -90,7 +90,9 @@ def lag(groups: object) -> int | None:
 
 def table(found: Sequence[Seen], again: Mapping[bytes, Again], notes: Iterable[str]) -> Table:
     """Longest first, by the second look where there was one."""
-    rows = sorted((_row(one, again.get(one.key)) for one in found), key=lambda row: -_length(row))
+    rows = sorted(
+        (_row(one, again.get(one.key)) for one in found), key=lambda row: (-_length(row), str(row[0]))
+    )
     cut = len(rows) - MOST_ROWS
     more = (f"{cut} shorter ones are not shown",) if cut > 0 else ()
     return Table(columns=COLUMNS, rows=tuple(rows[:MOST_ROWS]), notes=(*notes, *more))

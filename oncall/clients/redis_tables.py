@@ -185,7 +185,7 @@ def persistence_error(info: Fields) -> str:
         said.append("the last rewrite of the AOF failed")
     refused = info.get("errorstat_MISCONF", "").removeprefix("count=")
     if said and refused:
-        said.append(f"{refused} commands refused with MISCONF")
+        said.append(f"writes are refused (MISCONF, {refused} so far)")
     return "; ".join(said)
 
 

@@ -103,6 +103,8 @@ class Walk:
         self.cursor = b"0"
         self.whole = False
         """The walk passed all keys."""
+        self.counted = False
+        """All keys are in the sample."""
         self.refused: dict[str, Refused] = {}
         """By command, what this user or server refuses."""
         self.hidden = 0
@@ -235,17 +237,20 @@ class Walk:
 
     async def measure(self, wire: Wire, until: float) -> None:
         """MEMORY USAGE and PTTL of each key of the sample (TYPE, where that is open), until there is no time left."""
-        keys = iter(list(self.types)[:ENOUGH_KEYS])
+        drawn = list(self.types)[:ENOUGH_KEYS]
+        keys, asked = iter(drawn), 0
         waiting: deque[list[bytes]] = deque()
         while part := list(islice(keys, _PART)):
             await wire.send(command for key in part for command in self._measures(key))
             waiting.append(part)
+            asked += len(part)
             if len(waiting) > 1:
                 await self._measured(wire, waiting.popleft())
             if perf_counter() > until:
                 break
         while waiting:
             await self._measured(wire, waiting.popleft())
+        self.counted = self.whole and asked == len(self.types)
 
     def _measures(self, key: bytes) -> tuple[Command, ...]:
         asked: tuple[Command, ...] = (("MEMORY", "USAGE", key), ("PTTL", key))

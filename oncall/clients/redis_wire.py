@@ -102,7 +102,9 @@ async def open_wire(at: RedisAt) -> Wire:
         kind = given.get("connection_class", module.Connection)
         connection = _connection(kind, {k: v for k, v in given.items() if k not in _NOT_OURS})
     except (TypeError, ValueError):  # their words may hold the address, with its password
-        raise ConfigError("redis.url has an option that redis-py does not know", hint="see what follows its ?") from None
+        raise ConfigError(
+            "redis.url has an option that redis-py does not know", hint="see what follows its ?"
+        ) from None
     try:
         await connection.connect()
     except BaseException:
@@ -120,7 +122,10 @@ def _connection(kind: Any, given: dict[str, Any]) -> Any:  # noqa: ANN401  # as 
     plain |= {"decode_responses": False, "encoding_errors": "replace"}
     try:
         return kind(**plain, driver_info=None)
-    except TypeError:  # redis-py before 7.2
+    except TypeError as wrong:
+        if "driver_info" not in str(wrong):
+            raise
+        # an older redis-py, which has two words for it
         return kind(**plain, lib_name=None, lib_version=None)
 
 
