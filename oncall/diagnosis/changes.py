@@ -72,8 +72,8 @@ class _Round:
 
     def __init__(self, service: Service, asked: Asked, progress: Progress) -> None:
         self.service, self.asked, self.progress = service, asked, progress
-        self.window_s = asked.window_s or float(service.windows.rate)
-        self.baseline_s = asked.baseline_s or float(service.windows.baseline)
+        self.window_s = float(asked.window_s or service.windows.rate)
+        self.baseline_s = float(asked.baseline_s or service.windows.baseline)
         self.ends = time.monotonic() + asked.timeout_s
         self.end = asked.at.timestamp() if asked.at else time.time()
         self.place: str | None = None

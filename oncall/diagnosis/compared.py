@@ -76,10 +76,10 @@ def judge(row: Row, span: Span) -> Judged | None:
     values = row.values
     if values[0] == values[-1] and min(values) == max(values) and not any(map(math.isnan, values)):
         return Judged(row, values[0], values[0], 0.0, None, False)
-    before = _finite(values[: span.split])
     recent = _finite(values[len(values) - span.recent :])
+    before = _finite(values[: span.split])
     if before and recent:
-        return _compared(row, span, median(recent))
+        return _compared(row, span, before, median(recent))
     if before and not row.metric.startswith("mean("):
         gone = next(i for i in reversed(range(len(values))) if math.isfinite(values[i])) + 1
         weak = span.samples(len(before)) < ENOUGH_SAMPLES
@@ -90,21 +90,23 @@ def judge(row: Row, span: Span) -> Judged | None:
     return None
 
 
-def _finite(values: Sequence[float]) -> list[float]:
-    return [v for v in values if math.isfinite(v)]
+def _finite(values: Sequence[float]) -> Sequence[float]:
+    """What is a number; nearly always everything, which a sum tells fastest."""
+    return values if math.isfinite(sum(values)) else [v for v in values if math.isfinite(v)]
 
 
-def _compared(row: Row, span: Span, now: float) -> Judged | None:
-    known = [(t, v) for t, v in zip(span.times, row.values, strict=True) if math.isfinite(v)]
-    times, values = [t for t, _ in known], [v for _, v in known]
-    before = sum(t <= span.boundary for t in times)
+def _compared(row: Row, span: Span, before: Sequence[float], now: float) -> Judged | None:
+    times, values = span.times, row.values
+    if len(_finite(values)) < len(values):
+        known = [(t, v) for t, v in zip(times, values, strict=True) if math.isfinite(v)]
+        times, values = [t for t, _ in known], [v for _, v in known]
     found = change(
         times,
         values,
         boundary=span.boundary,
         now=now,
-        floor=_floor(row, values, median(values[:before]), span),
-        samples=span.samples(before),
+        floor=_floor(row, values, median(before), span),
+        samples=span.samples(len(before)),
     )
     if found is None:
         return None
@@ -127,7 +129,7 @@ def _floor(row: Row, values: Sequence[float], usual: float, span: Span) -> float
     if all(v in (0.0, 1.0) for v in values):
         return _ON_OFF
     whole = row.unit is None and all(v == int(v) for v in values)
-    return 1.0 if whole else _OF_RANGE * max(map(abs, values))
+    return 1.0 if whole else _OF_RANGE * max(max(values), -min(values))
 
 
 # --- all of them -------------------------------------------------------------------------------

@@ -26,7 +26,9 @@ class Line(NamedTuple):
 
 
 def finite(times: Sequence[float], values: Sequence[float]) -> Line:
+    """The points that have a value, in the order of time."""
     points = [(t, v) for t, v in zip(times, values, strict=True) if math.isfinite(v) and math.isfinite(t)]
+    points.sort(key=lambda point: point[0])
     return Line(tuple(t for t, _ in points), tuple(v for _, v in points))
 
 

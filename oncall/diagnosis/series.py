@@ -4,7 +4,7 @@ Pure Python. A row's values lie on one grid of times; NaN is where there is none
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from operator import le
 from typing import NamedTuple
 
 from oncall.clients.prometheus import Packed
@@ -167,7 +167,7 @@ def _counted(values: Sequence[float], began: int) -> Sequence[float]:
     it first happens. What its source no longer tells is not known."""
     first = _first(values)
     whole = first == 0 and math.isfinite(math.fsum(values)) if values else False
-    if whole and all(a <= b for a, b in pairwise(values)):
+    if whole and all(map(le, values, values[1:])):
         return values
     sum_so_far, last = 0.0, 0.0
     counted = [_NAN] * min(began, len(values))

@@ -142,11 +142,12 @@ def leak(
 
 
 def _trend(line: Line, found: Finding, limit: float | None) -> Trend | None:
-    slope = theil_sen(*line.since(found.begin)) or theil_sen(*line)
+    slope = _slope(line.since(found.begin)) or _slope(line)
     if slope is None:
         return None
     leaking = not found.reason
-    now = median(line.y[-5:])
+    # Where the last few points put the line at the end
+    now = median([y + slope.per_s * (line.x[-1] - x) for x, y in zip(line.x[-5:], line.y[-5:], strict=True)])
     left = (limit - now) / slope.per_s if limit is not None and leaking and slope.per_s > 0 else None
     return Trend(
         slope_per_s=slope.per_s,
@@ -158,6 +159,11 @@ def _trend(line: Line, found: Finding, limit: float | None) -> Trend | None:
         reason=found.reason,
         limit_s=max(0.0, left) if left is not None else None,
     )
+
+
+def _slope(part: Line) -> Slope | None:
+    """Half of the points are a quarter of the pairs, and each is a median already."""
+    return theil_sen(*thin(part, POINTS // 2))
 
 
 def _judge(line: Line, floor: float) -> Finding:
@@ -172,7 +178,7 @@ def _judge(line: Line, floor: float) -> Finding:
 
 def _of_growth(line: Line, begin: float, floor: float) -> Finding:
     part = line.since(begin)
-    slope = theil_sen(*part)
+    slope = _slope(part)
     grown = slope.per_s * part.span if slope else 0.0
 
     def told(reason: str) -> Finding:

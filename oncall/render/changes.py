@@ -111,6 +111,9 @@ class _Page:
         heads = [Cell(head, HEADING if head == "Series" else FAINT) for head in _HEADS]
         found = columns(heads, widths, right={0})
         for row, texts in zip(shown, rows, strict=True):
+            if cells(texts[_SERIES]) > widths[_SERIES]:
+                # Folded between the metric and its labels, which PromQL reads as well
+                texts[_SERIES] = texts[_SERIES].replace("{", " {", 1)
             styles = [FAINT, "", "", "bold", FAINT if row.change.weak else "", "", ""]
             found += columns([Cell(t, s) for t, s in zip(texts, styles, strict=True)], widths, right={0})
             found += self._more(row, widths[0] + 2)

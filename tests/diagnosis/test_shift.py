@@ -83,3 +83,18 @@ def test_a_quiet_signal_does_not_cry_over_nothing() -> None:
     assert found is not None
     assert found.shift < 1
     assert found.onset is None
+
+
+@given(NUMBERS)
+def test_the_usual_and_the_spread_are_scipys(values: list[float]) -> None:
+    """(now - median) / IQR, where the IQR is wide enough."""
+    floor = 1.0
+    found = change(
+        [float(i) for i in range(len(values))], values, boundary=1e9, now=7.0, floor=floor, samples=60
+    )
+    assert found is not None
+    usual = float(numpy.median(values))
+    spread = max(float(scipy.stats.iqr(values)), floor, 0.1 * abs(usual))
+    assert found.usual == pytest.approx(usual, rel=1e-9, abs=1e-6)
+    assert found.shift == pytest.approx((7.0 - usual) / spread, rel=1e-6, abs=1e-6)
+    assert not found.weak
