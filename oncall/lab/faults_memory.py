@@ -12,8 +12,8 @@ from oncall.lab.place import Fault, Leak, LoadKnobs, ServiceKnobs
 PROCESS_PER_S = 13_000_000
 """Bytes a second by which the service grows: 80 % of its limit within half a minute."""
 REDIS_PER_S = 8_000_000
-ROWS = 150_000
-"""Rows of the big table that a leaked connection keeps: about 20 MB."""
+ROWS = 80_000
+"""Rows of the big table that a leaked connection keeps: about 23 MB."""
 _RATE = LoadKnobs().rate
 _MESSAGES = 0.15 * _RATE
 

@@ -117,6 +117,17 @@ def _no_slots(folder: Path, _fault: Fault, _others: Others) -> None:
 
 
 KINDS: dict[str, Kind] = {
+    "pool.lock_contention": Kind(
+        {
+            "row_lock": "a psql session changed the bots and never committed",
+            "migration": "a migration changed the big table and fills the new column, all in one transaction",
+            "table_lock": "a migration changed the big table and never committed",
+            "prepared_transaction": "a two-phase commit whose second phase never came",
+        },
+        "which share of the bots a row lock covers (at most all)",
+        make=_lock,
+        undo=_unlock,
+    ),
     "pool.slow_queries": Kind(
         {
             "dropped_index": "the index that /api/search needs is dropped",
@@ -146,17 +157,6 @@ KINDS: dict[str, Kind] = {
         service=_small,
         deploys=frozenset({"redeployed"}),
         restarts=frozenset({"redeployed"}),
-    ),
-    "pool.lock_contention": Kind(
-        {
-            "row_lock": "a psql session changed the bots and never committed",
-            "migration": "a migration changed the big table and fills the new column, all in one transaction",
-            "table_lock": "a migration changed the big table and never committed",
-            "prepared_transaction": "a two-phase commit whose second phase never came",
-        },
-        "which share of the bots a row lock covers (at most all)",
-        make=_lock,
-        undo=_unlock,
     ),
     "pool.server_slots_exhausted": Kind(
         {"other_tool": "another tool takes the server's connections while the service is deployed"},

@@ -109,6 +109,7 @@ class Hoard:
 class Burner:
     """A thread that computes again and again, in one go each time: nothing else runs in the meantime."""
 
+    PIECE_S = 0.1
     PAUSE_S = 0.12
 
     def __init__(self) -> None:
@@ -127,7 +128,9 @@ class Burner:
         sum(range(1_000_000))
         each = max(time.thread_time() - began, 1e-4)
         while self._seconds:
-            # One call into C, as a large document that is serialised: it does not let other threads run.
-            sum(range(int(1_000_000 * self._seconds / each)))
+            until = time.monotonic() + self._seconds
+            while time.monotonic() < until:
+                # One call into C, as a large document that is serialised: it does not let other threads run.
+                sum(range(int(1_000_000 * self.PIECE_S / each)))
             time.sleep(self.PAUSE_S)
         self._running = False

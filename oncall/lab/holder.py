@@ -25,7 +25,7 @@ ROWS = "UPDATE bots SET name = name WHERE id <= %s"
 GID = "settle_2026_03"
 """The prepared transaction's name: that of a two-phase commit whose coordinator is gone."""
 
-BATCH_S, PAUSE_S = 3.0, 1.0
+BATCH_S, PAUSE_S = 3.5, 1.0
 FIGURES = """SELECT b.name, count(*), count(DISTINCT m.body) FROM messages m JOIN bots b ON b.id = m.bot_id,
   generate_series(1, 15) GROUP BY b.name ORDER BY 2 DESC"""
 

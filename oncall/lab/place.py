@@ -120,7 +120,7 @@ class OllamaKnobs(Frozen, frozen=True):
     """How the stand-in for Ollama runs: inferences at once, models that are gone, seconds of a program's
     inferences that keeps one slot busy, and how much longer the large model takes than the usual one."""
 
-    slots: int = 4
+    slots: int = 16
     missing: tuple[str, ...] = ()
     batch_s: float = 0.0
     larger: float = 12.0

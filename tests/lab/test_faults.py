@@ -87,7 +87,8 @@ def test_two_at_once_and_all_healed(labs: Callable[[int], Lab]) -> None:
     until(lambda: lab.pool.waiting > 0, 40)
     lab.do("heal")
     until(lambda: lab.pool.quiet and lab.pool.size == 20, 40)
-    assert "was not broken" in lab.do("heal")
+    assert "Nothing was broken" in lab.do("heal")
+    assert "pool.too_small was not broken" in lab.do("heal", "pool.too_small")
 
 
 def test_what_cannot_be_broken_is_refused(labs: Callable[[int], Lab]) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
@@ -150,7 +151,10 @@ def test_a_client_that_asks_too_often_is_told_when_to_come_back(lab: Lab) -> Non
         except HTTPError as error:
             return error.code, error.headers["Retry-After"]
 
-    until(lambda: answer("/api/cache?id=x") == (429, "1"), 20)
+    with ThreadPoolExecutor(16) as pool:
+        said = set(pool.map(answer, ["/api/cache?id=x"] * 200))
+    # Twenty a second, and what a client may save up: on any machine some of two hundred are too many.
+    assert said == {(400, None), (429, "1")}
     assert answer("/health") == (200, None)
 
 
