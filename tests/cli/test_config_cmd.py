@@ -61,6 +61,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, folder in (("HOME", "home"), ("XDG_CONFIG_HOME", "home/etc"), ("XDG_DATA_HOME", "home/data")):
         monkeypatch.setenv(name, str(tmp_path / folder))
     monkeypatch.delenv("ONCALL_CONFIG", raising=False)
+    # Lines do not depend on the terminal of whoever runs the tests, nor on how long its folders' names are.
+    monkeypatch.setenv("COLUMNS", "300")
     return tmp_path / "home"
 
 
