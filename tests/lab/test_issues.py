@@ -4,13 +4,14 @@ Several are broken at once where none hides another: that they go together is te
 
 import json
 from collections.abc import Callable
+from functools import partial
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import psutil
 import pytest
 
-from oncall.lab import faults, scenes, watch
+from oncall.lab import faults, parts, scenes, watch
 from oncall.lab.place import Fault
 from oncall.lab.together import apart
 
@@ -52,7 +53,7 @@ def test_its_symptom_shows_and_heals(labs: Callable[[int], Lab], causes: tuple[s
         record = lab.record
         assert {fault.cause for fault in record.faults} == set(causes)
         for issue in issues(causes):
-            until(lambda issue=issue: watch.troubled(record, issue), 90)
+            until(partial(watch.troubled, record, issue), 90)
         if "errors.database_unavailable" in causes:
             assert health(lab, "/health/db") == (503, "disconnected")
         if "errors.cache_unavailable" in causes:
@@ -63,7 +64,7 @@ def test_its_symptom_shows_and_heals(labs: Callable[[int], Lab], causes: tuple[s
     record = lab.record
     assert record.faults == ()
     for issue in issues(causes):
-        until(lambda issue=issue: watch.quiet(record, issue), 60)
+        until(partial(watch.quiet, record, issue), 60)
     assert json.loads(lab.do("status", "--output", "json"))["state"] == "up"
     assert {part.name for part in record.parts} & {"lock", "batch", "filler", "neighbour"} == set()
 
@@ -90,9 +91,9 @@ def test_healing_brings_back_what_has_crashed(labs: Callable[[int], Lab]) -> Non
     lab.do("break", "errors.cache_unavailable", "--variant", "full")
     lab.do("break", "errors.database_unavailable", "--variant", "password_changed")
     for name in ("redis", "filler", "postgres", "service"):
-        process = psutil.Process(lab.record.part(name).pid)
-        process.kill()
-        until(lambda process=process: not process.is_running() or process.status() == "zombie", 20)
+        part = lab.record.part(name)
+        psutil.Process(part.pid).kill()
+        until(partial(parts.gone, part), 20)
     assert lab.run("status").returncode == 2
     lab.do("heal")
     assert json.loads(lab.do("status", "--output", "json"))["state"] == "up"

@@ -78,7 +78,7 @@ def test_service_file_is_the_service_lab(lab: Lab) -> None:
     service = load(env={"XDG_DATA_HOME": str(lab.home)}).services["lab"]
     assert service.environment == "lab"
     assert [service.windows.rate, service.windows.baseline, service.limits.pool] == [15, 120, 20]
-    assert service.limits.memory == place.MEMORY_LIMIT
+    assert float(service.limits.memory or 0) == place.MEMORY_LIMIT
     assert service.thresholds == {}
 
 
