@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 import shlex
 from collections.abc import Sequence
 from time import perf_counter
@@ -10,6 +11,8 @@ from oncall.model import Absence, Frozen, Met, Unavailable
 
 HERE = "this machine"
 SSH_FAILED = 255
+_NOT_FOUND = 127
+_DENIED = re.compile(r"access denied|permission denied|interactive authentication required", re.I)
 _PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "NRestarts")
 
 
@@ -57,7 +60,8 @@ async def run(words: Sequence[str], ssh: str | None, deadline_s: float) -> Ran |
         async with asyncio.timeout(deadline_s):
             out, err = await process.communicate()
     except TimeoutError:
-        reason = f"{command[0]} did not end within {deadline_s:g} s"
+        program = next(w for w in command if w != "env" and "=" not in w)
+        reason = f"{program} did not end within {deadline_s:g} s"
         return Unavailable(kind=Absence.TIMEOUT, reason=reason)
     finally:
         await _end(process)
@@ -85,8 +89,14 @@ def refusal(ran: Ran, place: str) -> Unavailable:
     if ran.code == SSH_FAILED and place != HERE:
         return no_ssh(ran, place)
     said = ran.err[:200] or f"it ended with code {ran.code}"
-    if "systemctl" in said and "not found" in said:
+    if ran.code == _NOT_FOUND or ("systemctl" in said and "not found" in said):
         return Unavailable(kind=Absence.NOT_INSTALLED, reason=f"{place} has no systemctl")
+    if _DENIED.search(said):
+        # Who may not ask does not know: this must not pass for a machine without systemd.
+        hint = f"ask as a user who may: systemctl status, on {place}"
+        return Unavailable(
+            kind=Absence.DENIED, reason=f"{place} does not tell: systemctl says: {said}", hint=hint
+        )
     return Unavailable(
         kind=Absence.NOT_APPLICABLE, reason=f"not available on {place}, because systemctl says: {said}"
     )

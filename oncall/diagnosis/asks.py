@@ -123,7 +123,15 @@ async def systemd(asked: Asked, questions: Sequence[Question]) -> Part:
     from oncall.clients.unit import state
 
     reading = await state(unit, asked.service.ssh, asked.deadline_s)
-    return Part(answers={q.key: reading for q in questions})
+    return Part(answers={q.key: reading for q in questions}, failed=_unread(reading))
+
+
+def _unread(reading: StepReading) -> tuple[Unseen, ...]:
+    """A unit that is not found, masked or silent keeps the service from healthy; a machine without systemd does not."""
+    why = reading.answer
+    if not isinstance(why, Unavailable) or why.kind in (Absence.NOT_APPLICABLE, Absence.NOT_INSTALLED):
+        return ()
+    return (Unseen(what=reading.source, reason=why.reason, hint=why.hint),)
 
 
 async def host(asked: Asked, questions: Sequence[Question]) -> Part:
