@@ -15,7 +15,7 @@ from oncall.diagnosis.plan import plan
 from oncall.diagnosis.report import diagnosis
 from oncall.model import Diagnosis, Limits, Service
 from oncall.runbook.loader import library
-from tests.diagnosis.service_faults import CALM, CAUSES, Incident, broken, calm, dimmed, incident
+from tests.diagnosis.service_faults import CALM, CAUSES, Incident, broken, calm, dimmed, incident, tellable
 from tests.diagnosis.service_says import gathered
 from tests.diagnosis.service_sim import simulate
 
@@ -48,6 +48,19 @@ def sure(found: Diagnosis) -> set[str]:
     return {c.id for c in found.causes if c.confidence in SURE}
 
 
+def named(found: Diagnosis) -> list[str]:
+    """The causes that the report holds to be possible, in its order."""
+    return [c.id for c in found.causes if c.confidence in (*SURE, "possible")]
+
+
+def waiting_for_locks(found: Diagnosis) -> int:
+    """The app's sessions that wait for a lock, as the report saw them."""
+    for step in found.steps:
+        if step.id == "sessions" and step.rows:
+            return int(step.rows[0][[c.name for c in step.columns].index("lock_waiting")] or 0)
+    return 0
+
+
 def visible(found: Incident) -> bool:
     """Whether there is a quiet time in the history to compare with."""
     oldest = max((f.age_s for f in found.world.faults), default=0.0)
@@ -60,6 +73,8 @@ class Score:
 
     n: int = 0
     symptom: int = 0
+    hidden: int = 0
+    """There is a symptom, but nothing that could be asked shows what is broken."""
     first: int = 0
     three: int = 0
     sure: int = 0
@@ -77,17 +92,21 @@ def judge(score: Score, name: str, found: Incident, reports: dict[str, Diagnosis
     if wrong:
         score.wrong.append(f"{name} {found.variant}: {', '.join(sorted(wrong))}")
     own = reports[issue]
+    ruled_out = {c.id for c in own.causes if c.confidence == "ruled_out"}
     if own.severity == "ok" or not visible(found):
         return
+    if not tellable(found, waiting_for_locks(own)):
+        score.hidden += 1
+        if cause in ruled_out:
+            score.ruled_out.append(f"{name} {found.variant}")
+        return
     score.symptom += 1
-    order = [c.id for c in own.causes if c.confidence != "ruled_out"]
+    order = named(own)
     score.first += order[:1] == [cause]
     score.three += cause in order[:3]
     score.sure += cause in sure(own)
     if order[:1] != [cause]:
         score.missed.append(f"{name} {found.variant} ({own.severity}): {order[:1] or 'none'}")
-    if cause not in order:
-        score.ruled_out.append(name)
 
 
 def singles(n: int, seed: int) -> dict[str, Score]:
@@ -109,7 +128,8 @@ def controls(n: int, seed: int) -> tuple[int, list[str], list[str]]:
                 count += 1
                 if sure(report):
                     alarms.append(f"{kind}:{i} {issue} {report.severity}: {sorted(sure(report))}")
-                if report.severity not in ("ok", "warning"):
+                blind = issue == "memory" and not (found.told.unit or found.told.host or found.told.limit)
+                if report.severity not in ("ok", "warning") and not blind:
                     severe.append(f"{kind}:{i} {issue} {report.severity}")
     return count, alarms, severe
 
@@ -171,26 +191,28 @@ def pairs(n: int, seed: int) -> tuple[int, int, list[str], list[str]]:
                     wrong += [f"{one}+{other}:{i} {two.variant}: {sorted(bad)}"] if bad else []
                     if report.severity == "ok" or not visible(two):
                         continue
-                    three = {c.id for c in report.causes if c.confidence != "ruled_out"}
-                    three &= {c.id for c in report.causes[:3]}
-                    there += 2
-                    found_ += len(three & two.truth)
-                    if not two.truth <= three:
-                        missed.append(f"{one}+{other}:{i} {two.variant}: -{sorted(two.truth - three)}")
+                    three = set(named(report)[:3])
+                    can = {c for c, how in zip((one, other), two.variant.split("+"), strict=True)
+                           if tellable(replace(two, truth=frozenset({c}), variant=how), waiting_for_locks(report))}  # fmt: skip
+                    there += len(can)
+                    found_ += len(three & can)
+                    if not can <= three:
+                        missed.append(f"{one}+{other}:{i} {two.variant}: -{sorted(can - three)}")
     return there, found_, wrong, missed
 
 
 def main(n: int, seed: int) -> None:
     began = time.monotonic()
     few = max(1, n // 5)
-    print(f"{'cause':32} {'n':>4} {'seen':>5} {'first':>6} {'three':>6} {'sure':>6} wrong")
+    print(f"{'cause':32} {'n':>4} {'told':>5} {'hid':>4} {'first':>6} {'three':>6} {'sure':>6} wrong")
     scores = singles(n, seed)
     for cause, s in scores.items():
         of = max(s.symptom, 1)
-        print(f"{cause:32} {s.n:4} {s.symptom:5} {s.first / of:6.3f} {s.three / of:6.3f} {s.sure / of:6.3f} {len(s.wrong)}")  # fmt: skip
+        print(f"{cause:32} {s.n:4} {s.symptom:5} {s.hidden:4} {s.first / of:6.3f} {s.three / of:6.3f} {s.sure / of:6.3f} {len(s.wrong)}")  # fmt: skip
     for s in scores.values():
         _tell("  wrong confirmed", s.wrong)
         _tell("  not first", s.missed)
+        _tell("  hidden, yet ruled out", s.ruled_out)
     count, alarms, severe = controls(few * 2, seed)
     print(f"controls {count}: likely or confirmed {len(alarms)} ({len(alarms) / count:.3f}), severe {len(severe)}")
     _tell("  alarm", alarms)

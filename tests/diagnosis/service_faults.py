@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from oncall.model import Absence, Unavailable
-from tests.diagnosis.service_says import ALL, CORE, Told
+from tests.diagnosis.service_says import ALL, CORE, LINES, Told
 from tests.diagnosis.service_sim import Endpoint, Fault, World
 
 Turned = Mapping[str, float | str]
@@ -149,6 +149,13 @@ def _exhausted(dice: random.Random, world: World) -> tuple[str, Turned]:
     return how, {"thrash": dice.uniform(5, 60)}
 
 
+def _near_its_end(dice: random.Random, world: World) -> World:
+    """A crowd of a few times the usual load is enough for it, as in life; what Ollama can do is not what ends."""
+    busy = world.rate * (world.query_s * _shares(world)[2] + 0.3 * sum(e.share * e.cpu_s for e in world.endpoints))
+    most = max(3, int(busy * dice.uniform(3, 8)) + 1)
+    return replace(world, pool=min(world.pool, most), infer_slots=4 * world.infer_slots)
+
+
 def _crowd(dice: random.Random, world: World) -> tuple[str, Turned]:
     """Until the pool, the database's cores or the CPU is full."""
     asked = world.rate * world.query_s * _shares(world)[2]
@@ -235,6 +242,8 @@ def _fits(cause: str, world: World, told: Told) -> bool:
 def broken(dice: random.Random, world: World, told: Told, cause: str) -> Incident:
     """One thing more is broken in that world."""
     age = 20 * 60 ** dice.random()
+    if cause == "latency.too_many_requests":
+        world = _near_its_end(dice, world)
     if cause in _GROWTHS:
         return _leaking(dice, world, told, cause, max(age, 60.0))
     variant, knobs = MAKERS[cause](dice, world)
@@ -313,3 +322,28 @@ def dimmed(found: Incident, backend: str) -> Incident:
     else:
         told = DARK[backend](told)
     return replace(found, told=told)
+
+
+def tellable(found: Incident, locked: int) -> bool:
+    """Whether anything that is configured and exported shows what is broken; `locked` sessions were seen waiting."""
+    told, cause, how = found.told, next(iter(found.truth)), found.variant
+    has, lines = told.exports, LINES[told.words]
+    return {
+        "auth": told.health == "json" or told.logs or "query" in has,
+        "silent": "model" in has or told.logs,
+        "missing": "model" in has or told.logs,
+        "flaky": "model" in has or told.logs,
+        "unhandled": told.logs and any(w in lines["e_input"] for w in ("ValueError", "NumberFormat", "Unexpected")),
+        "loop": "cpu" in has or cause == "latency.slow_queries",
+        "neighbour": told.host or "node" in has,
+        "memory": told.host,
+        "slow": "model" in has,
+        "queue": "model" in has,
+        "spilled": "model" in has,
+        "burst": locked >= 2,
+        "row": locked >= 2,
+        "sockets": "files" in has,
+        "objects": {"cache", "queue", "files"} <= has,
+        "by_request": {"cache", "queue", "files"} <= has,
+        "process": ("queue" if "queue" in cause else "cache") in has and ("queue" in cause or not found.world.redis_counted),
+    }.get(how, True)

@@ -319,7 +319,8 @@ def _database(
     cores = world.db_cores
     if world.same_machine:
         cores = max(0.3 * cores, cores * (1 - 0.8 * min(1.0, now["wanted"])))
-    longer = min(stretch(work / cores, cores), max(1.0, 1.2 * world.pool / cores)) * (1 + knobs.thrash)
+    longer = min(stretch(work / cores, cores), max(1.0, 1.2 * world.pool / cores))
+    longer *= 1 + knobs.thrash * world.same_machine
     if work / cores > 0.97:
         longer = max(longer, world.pool / cores * 0.8)
     each = {e.name: s * world.query_s * longer for e, _, s in parts}
@@ -391,12 +392,13 @@ def _model(world: World, knobs: Knobs, state: State, rate: float, dt: float) -> 
     mean = world.infer_s * knobs.infer_x
     load = asking * mean / slots
     if load > 0.95:
-        state.inferring = min(state.inferring + (asking - slots / mean) * dt, asking * 60)
+        state.inferring = min(state.inferring + (asking - slots / mean) * dt, slots / mean * 60)
     else:
         state.inferring = max(0.0, state.inferring - (slots / mean - asking) * dt)
     found["s"] = mean * stretch(load, slots) + state.inferring / max(slots / mean, 1e-9)
     okay = asking - found["failed"]
     state.last |= {
+        "infers": min(asking, max(slots / mean, found["failed"])),
         "infer_s": (okay * found["s"] + found["failed"] * found["fail_s"]) / asking,
         "infer_failed": found["failed"],
     }
