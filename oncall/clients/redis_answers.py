@@ -179,11 +179,10 @@ class Came:
         return self._refusal(command, reply) if isinstance(reply, Refused) else made(reply)
 
     def _setting(self, name: str) -> int | None:
-        reply = self.replies.get(name)
-        try:
-            return int(reply[1]) if isinstance(reply, list) else None
-        except (IndexError, ValueError):
-            return None
+        match self.replies.get(name):
+            case [_, bytes(value)] if value.removeprefix(b"-").isdigit():
+                return int(value)
+        return None
 
     @property
     def _now(self) -> float:

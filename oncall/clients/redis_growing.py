@@ -83,8 +83,8 @@ def lag(groups: object) -> int | None:
     """The largest lag of a stream's groups, from XINFO GROUPS (Redis 7); None where it is not told."""
     lags = []
     for group in groups if isinstance(groups, list) else ():
-        told = dict(zip(group[::2], group[1::2], strict=False)) if isinstance(group, list) else {}
-        lags += [told[b"lag"]] if isinstance(told.get(b"lag"), int) else []
+        pairs = zip(group[::2], group[1::2], strict=False) if isinstance(group, list) else ()
+        lags += [value for name, value in pairs if name == b"lag" and isinstance(value, int)]
     return max(lags, default=None)
 
 

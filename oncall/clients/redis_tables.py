@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from typing import Any, TypeAlias
 
 from oncall.model import Column, Frozen, Scalar, Table
@@ -48,9 +49,10 @@ def fields(reply: object) -> Fields:
 
 def number(info: Fields, name: str) -> float | None:
     try:
-        return float(info[name])
+        value = float(info[name])
     except (KeyError, ValueError):
         return None
+    return value if isfinite(value) else None
 
 
 def keyspace(info: Fields, db: int) -> Fields:
@@ -210,8 +212,7 @@ def place_notes(info: Fields) -> tuple[str, ...]:
 
 def slowlog(reply: object, slower_us: int | None, now: float) -> Table:
     """Entries newest first; `slower_us` is the threshold in microseconds (below 0: off), `now` the server's clock."""
-    entries = [one for one in _list(reply) if isinstance(one, list) and len(one) >= 4]
-    rows = tuple(_slow(one, now) for one in entries[:MOST_ROWS])
+    rows = tuple(_slow(one, now) for one in _entries(reply, (1, 2))[:MOST_ROWS])
     if slower_us is None:
         note = "what counts as slow could not be read (CONFIG GET slowlog-log-slower-than)"
     elif slower_us < 0:
@@ -222,14 +223,15 @@ def slowlog(reply: object, slower_us: int | None, now: float) -> Table:
 
 
 def _slow(entry: Sequence[Any], now: float) -> tuple[Scalar, ...]:
-    command = " ".join(word.decode("utf-8", "backslashreplace") for word in _list(entry[3]))
+    words = _list(entry[3])
+    command = " ".join(word.decode("utf-8", "backslashreplace") for word in words if isinstance(word, bytes))
     client = " ".join(filter(None, map(text, reversed(entry[4:6]))))
     return max(0, round(now - entry[1])), entry[2] / 1000, _cut(command), client or None
 
 
 def latency(reply: object, threshold_ms: int | None, now: float) -> Table:
     """Events of the latency monitor; `threshold_ms` 0: it is off."""
-    events = [one for one in _list(reply) if isinstance(one, list) and len(one) >= 4]
+    events = _entries(reply, (1, 2, 3))
     rows = tuple((text(one[0]), max(0, round(now - one[1])), one[2], one[3]) for one in events)
     notes: tuple[str, ...] = ()
     if threshold_ms == 0:
@@ -239,6 +241,12 @@ def latency(reply: object, threshold_ms: int | None, now: float) -> Table:
     elif threshold_ms is None and not rows:
         notes = ("whether it watches its latency could not be read (CONFIG GET latency-monitor-threshold)",)
     return Table(columns=LATENCY_COLUMNS, rows=rows, notes=notes)
+
+
+def _entries(reply: object, numbers: Sequence[int]) -> list[list[Any]]:
+    """Entries of four or more, with whole numbers where they belong."""
+    entries = [one for one in _list(reply) if isinstance(one, list) and len(one) >= 4]
+    return [one for one in entries if all(isinstance(one[at], int) for at in numbers)]
 
 
 def _list(reply: object) -> list[Any]:

@@ -80,8 +80,9 @@ class _Step:
 
 def _cursor(reply: object) -> tuple[bytes | None, list[bytes]]:
     """Where SCAN goes on, and the keys; no cursor where it was refused."""
-    if isinstance(reply, list) and len(reply) == 2 and isinstance(reply[1], list):
-        return reply[0], reply[1]
+    match reply:
+        case [bytes(cursor), list(keys)] if cursor.isdigit():
+            return cursor, [key for key in keys if isinstance(key, bytes)]
     return None, []
 
 

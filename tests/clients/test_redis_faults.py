@@ -13,11 +13,11 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from oncall.clients import redis_wire
-from oncall.clients.redis_look import look
+from oncall.clients.redis_look import Looked, look
 from oncall.lab.process import free_port
 from oncall.lab.servers import Server
-from oncall.model import Absence, RedisAt, Unavailable
-from tests.clients.redisstand import CANARY, WORDS, await_that, execute, looked, redis, refused, rows
+from oncall.model import Absence, RedisAt, Table, Unavailable
+from tests.clients.redisstand import CANARY, WORDS, await_that, execute, gap, looked, redis, refused, rows
 
 
 @pytest.fixture(scope="module", params=["distribution", "wheel"])
@@ -194,6 +194,60 @@ def test_what_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_line_that_never_ends_is_cut_off() -> None:
     assert answered_by(b"+", endless=True).kind is Absence.BAD_ANSWER
+
+
+def test_nonsense_is_no_crash() -> None:
+    for nonsense in (
+        b":1\r\n",
+        b"*2\r\n:1\r\n*1\r\n:7\r\n",
+        b"*2\r\n$1\r\n0\r\n*2\r\n*0\r\n$1\r\nx\r\n",
+        b"$-1\r\n",
+    ):
+        found = looked_at_one_that_says(nonsense)
+        assert set(found.by_word) == set(WORDS)
+
+
+def looked_at_one_that_says(reply: bytes) -> Looked:
+    """A look at a server that gives the same reply to each command."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while said := await reader.readline():
+            if said.startswith(b"*"):
+                writer.write(reply)
+        writer.close()
+
+    async def run() -> object:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            return await look(RedisAt(url=f"redis://127.0.0.1:{port}/0"), WORDS, 20)
+
+    found = asyncio.run(run())
+    assert isinstance(found, Looked), found
+    return found
+
+
+def test_a_server_that_stops_answering_leaves_what_it_said() -> None:
+    """As many replies as the first questions need, then none."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left = 18
+        while said := await reader.readline():
+            if said.startswith(b"*") and left:
+                left -= 1
+                writer.write(b"*2\r\n$1\r\n0\r\n*1\r\n$1\r\nx\r\n")
+        writer.close()
+
+    async def run() -> object:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            return await look(RedisAt(url=f"redis://127.0.0.1:{port}/0"), WORDS, 2)
+
+    found = asyncio.run(run())
+    assert isinstance(found, Looked), found
+    assert gap(found, "prefixes").kind is gap(found, "growing").kind is Absence.TIMEOUT
+    assert isinstance(found.by_word["slowlog"].answer, Table)
 
 
 def test_a_server_that_goes_away_in_the_middle_is_down() -> None:

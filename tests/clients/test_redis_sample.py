@@ -19,7 +19,16 @@ from oncall.clients.redis_sample import (
     table,
     weights,
 )
-from oncall.clients.redis_tables import Pair, clients, fields, persistence_error, server
+from oncall.clients.redis_tables import (
+    Pair,
+    clients,
+    fields,
+    latency,
+    number,
+    persistence_error,
+    server,
+    slowlog,
+)
 from oncall.clients.redis_walk import walked
 
 
@@ -238,6 +247,24 @@ def test_any_info_makes_a_row(reply: bytes) -> None:
 def test_any_list_of_clients_makes_rows(lines: str) -> None:
     told = clients(lines.encode(), 5)
     assert all(len(row) == len(told.columns) for row in told.rows)
+
+
+REPLIES = st.recursive(
+    st.none() | st.integers(-10, 2**63) | st.binary(max_size=9),
+    lambda some: st.lists(some, max_size=6),
+    max_leaves=40,
+)
+
+
+@given(REPLIES)
+def test_replies_of_any_shape_make_rows_or_none(reply: object) -> None:
+    for told in (slowlog(reply, 10_000, 1e9), latency(reply, 0, 1e9), clients(reply, reply)):
+        assert all(len(row) == len(told.columns) for row in told.rows)
+    assert lag(reply) is None or isinstance(lag(reply), int)
+
+
+def test_numbers_that_are_none_are_not_told() -> None:
+    assert [number({"x": text}, "x") for text in ("nan", "inf", "-", "1.5")] == [None, None, None, 1.5]
 
 
 def test_clients_are_grouped_by_name_and_host_without_ourselves() -> None:
