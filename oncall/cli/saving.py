@@ -52,7 +52,7 @@ def check_place(path: Path) -> Path:
 
     try:
         place = Path(os.path.realpath(path))
-        mode = place.stat().st_mode if os.path.lexists(place) else None
+        mode = _mode(place)
         folder = place.parent
         if not folder.is_dir():
             raise UsageFault(f"--save {path}: there is no folder {folder}", hint=f"mkdir -p {folder}")
@@ -83,6 +83,13 @@ def write_saved(place: Path, data: bytes) -> str | None:
             fresh.unlink()
         return _why(error)
     return None
+
+
+def _mode(place: Path) -> int | None:
+    try:
+        return place.stat().st_mode
+    except FileNotFoundError:
+        return None
 
 
 def _head(path: Path) -> bytes:

@@ -279,7 +279,7 @@ def _reading(key: str, kept: _Signal) -> SignalReading:
     if now is None:
         raise ValueError(f"signals.{key}: neither `now` nor `unavailable`")
     return SignalReading(
-        id=kept.id or key,
+        id=key if kept.id is None else kept.id,
         source=kept.source,
         query=kept.query,
         now=now,

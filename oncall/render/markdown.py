@@ -50,7 +50,7 @@ def _blocks(d: Diagnosis, *, alone: bool = True) -> list[str]:
 
 def diagnoses_markdown(found: Sequence[Diagnosis], *, origin: str | None = None) -> str:
     """All issues, given worst first: a line each, the one next command, then the reports of what is not well."""
-    top = f"*{_bold(safe(origin))}*\n\n" if origin else ""
+    top = f"{inline(safe(origin))}\n\n" if origin else ""
     if len(found) == 1:
         return top + diagnosis_markdown(found[0])
     shown = lines([inert(d) for d in found])

@@ -111,4 +111,5 @@ def unseen(d: Diagnosis) -> tuple[Unseen, ...]:
 def replay_of(at: datetime, version: str, *, redacted: bool = False) -> str:
     """Above a report that is of another day: whoever reads it must not take it for now."""
     saved = f"saved by oncall {version}{', redacted' if redacted else ''}"
-    return f"replay of {day(at)} {clock(at)}, {saved}: as it was then, look again before you act"
+    # Without seconds: markdown would take what stands between two colons for a picture.
+    return f"replay of {day(at)} {clock(at)[:5]} UTC, {saved}: as it was then, look again before you act"
