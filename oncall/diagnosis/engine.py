@@ -28,6 +28,8 @@ T = TypeVar("T")
 Progress = Callable[[str, str], None]
 
 UNREACHED = frozenset({Absence.DOWN, Absence.TIMEOUT, Absence.UNRESOLVED, Absence.TLS})
+_LAST_S = 0.5
+"""What stands in for a backend that used up the time has so long at least."""
 PAST_S = 60.0
 """Asked about a moment longer ago than this, backends that know only the present are not asked."""
 
@@ -66,6 +68,7 @@ class Round:
         self.ask = ask
         self.progress = progress
         now = time.time()
+        self.ends = time.monotonic() + ask.timeout_s
         at = ask.at.timestamp() if ask.at else None
         self.past = at is not None and at < now - PAST_S
         self.moment = Moment(
@@ -141,7 +144,7 @@ class Round:
         """Waits for a backend until the whole run's time is up, and tells the progress line."""
         self.progress(backend, "waiting")
         try:
-            async with asyncio.timeout(self.ask.timeout_s):
+            async with asyncio.timeout(max(self.ends - time.monotonic(), _LAST_S)):
                 answer = await work
         except TimeoutError:
             reason = f"no answer within {self.ask.timeout_s:g} s"
