@@ -7,7 +7,7 @@ from oncall.lab.faults_pool import ALL_DAYS, SLOW, make_slow, undo_slow
 from oncall.lab.kinds import Kind, Others, admin, cores, end_sessions, turned, weighed
 from oncall.lab.place import Fault, LoadKnobs, OllamaKnobs, ServiceKnobs
 
-BUSY = 0.8
+BUSY = {"dropped_index": 0.8, "heavy_export": 0.65}
 """The share of the cores that slow statements keep busy: at it they take some times as long as alone."""
 SLOW_SHARE = {"dropped_index": 0.12, "heavy_export": 0.10}
 SINGLY_SHARE = 0.09
@@ -29,7 +29,12 @@ def _seconds(fault: Fault) -> float:
 
 def _days(fault: Fault) -> int:
     """How far back the slow statement reads, so that the cores are busy and not overrun."""
-    allowed = BUSY * min(fault.intensity, 1.5) * cores() / (LoadKnobs().rate * SLOW_SHARE[fault.variant])
+    allowed = (
+        BUSY[fault.variant]
+        * min(fault.intensity, 1.5)
+        * cores()
+        / (LoadKnobs().rate * SLOW_SHARE[fault.variant])
+    )
     return max(1, min(ALL_DAYS, round(ALL_DAYS * allowed / _seconds(fault))))
 
 
@@ -45,7 +50,7 @@ def _slow_users(knobs: LoadKnobs, fault: Fault) -> LoadKnobs:
     if fault.variant == "n_plus_one":
         return weighed(knobs, "GET /api/users", SINGLY_SHARE)
     seconds = _seconds(fault) * _days(fault) / ALL_DAYS
-    share = BUSY * min(fault.intensity, 1.5) * cores() / (LoadKnobs().rate * seconds)
+    share = BUSY[fault.variant] * min(fault.intensity, 1.5) * cores() / (LoadKnobs().rate * seconds)
     share = max(SLOW_SHARE[fault.variant], min(0.5, share))
     if fault.variant == "dropped_index":
         knobs = turned(knobs, search_days=_days(fault))

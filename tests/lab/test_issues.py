@@ -13,6 +13,7 @@ import pytest
 
 from oncall.lab import faults, parts, scenes, watch
 from oncall.lab.place import Fault
+from oncall.lab.process import is_alive
 from oncall.lab.together import apart
 
 from .conftest import Lab, until
@@ -108,10 +109,11 @@ def test_down_takes_what_was_stopped_and_what_burns_along(own: Lab) -> None:
         own.do("break", cause)
     own.do("break", "latency.resource_exhaustion", "--variant", "neighbour", "--intensity", "0.1")
     burning = psutil.Process(own.record.part("neighbour").pid).children()
-    assert burning
+    found = [(child.pid, child.create_time()) for child in burning]
+    assert found
     own.do("down")
     assert own.leaves_nothing()
-    until(lambda: not any(child.is_running() for child in burning), 10)
+    assert not any(is_alive(*child) for child in found)
 
 
 @pytest.mark.parametrize("name", ["busy", "analytics"])
