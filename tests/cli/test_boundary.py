@@ -11,7 +11,7 @@ from tests.cli.program import Program, Said
 # --- wrong usage ---------------------------------------------------------------------------------
 
 WRONG = [
-    (("frob",), "No such command 'frob'.", "There are: diagnose, runbook, config, lab. See 'oncall --help'."),
+    (("frob",), "No such command 'frob'.", "There are: diagnose, changes, runbook, config, lab. See 'oncall --help'."),
     (("diagnoze", "pool"), "Did you mean 'diagnose'?", "See 'oncall --help'."),
     (("runbook", "frob"), "No such command 'frob'.", "There are: list, show, check, schema."),
     (("diagnose", "--frob"), "No such option: --frob", "See 'oncall diagnose --help'."),
@@ -24,7 +24,7 @@ WRONG = [
         "'xml' is not one of 'table', 'json', 'markdown'",
         "See 'oncall --help'.",
     ),
-    (("diagnose", "pol"), "no runbook for the issue 'pol'", "There are: pool."),
+    (("diagnose", "pol"), "no runbook for the issue 'pol'", "There are: errors, latency, memory, pool."),
     (("diagnose", "--alert", "Nope"), "no runbook names the alert 'Nope'", "PoolExhausted"),
     (("diagnose", "pool", "--alert", "PoolExhausted"), "an issue and --alert were both given", "one of them"),
     (("diagnose", "pool", "--at", "tomorrow"), "--at: 'tomorrow' is not a time", "2026-01-01T03:12:00Z"),

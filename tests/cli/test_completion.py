@@ -55,16 +55,16 @@ def by_protocol(program: Program, shell: str, line: str) -> str:
 def test_bash_completes_commands_issues_services_and_options(program: Program) -> None:
     program.services(bot={}, billing={}, cache={})
     assert in_bash(program, "diag") == ["diagnose"]
-    assert in_bash(program, "diagnose", "") == ["pool"]
+    assert in_bash(program, "diagnose", "") == ["errors", "latency", "memory", "pool"]
     assert in_bash(program, "diagnose", "p") == ["pool"]
     assert in_bash(program, "diagnose", "x") == []
     assert in_bash(program, "-s", "") == ["bot", "billing", "cache"]
     assert in_bash(program, "-s", "b") == ["bot", "billing"]
     assert in_bash(program, "diagnose", "pool", "-s", "c") == ["cache"]
-    assert in_bash(program, "runbook", "show", "") == ["pool"]
+    assert in_bash(program, "runbook", "show", "") == ["errors", "latency", "memory", "pool"]
     assert in_bash(program, "--output", "") == ["table", "json", "markdown"]
     assert "--timeout" in in_bash(program, "diagnose", "--")
-    assert set(in_bash(program, "")) == {"diagnose", "runbook", "config", "lab"}
+    assert set(in_bash(program, "")) == {"diagnose", "changes", "runbook", "config", "lab"}
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
@@ -80,4 +80,4 @@ def test_the_other_shells_are_answered_too(program: Program, shell: str) -> None
 def test_a_broken_service_file_completes_nothing_and_says_nothing(program: Program) -> None:
     program.write("services: [")
     assert in_bash(program, "-s", "") == []
-    assert in_bash(program, "diagnose", "") == ["pool"]
+    assert in_bash(program, "diagnose", "") == ["errors", "latency", "memory", "pool"]
