@@ -48,6 +48,12 @@ def sure(found: Diagnosis) -> set[str]:
     return {c.id for c in found.causes if c.confidence in SURE}
 
 
+def slower(found: Diagnosis) -> bool:
+    """Whether the incident made the symptom: a service may always be slower than the bound."""
+    p95 = next((s for s in found.signals if s.id == "latency_p95" and s.symptom), None)
+    return p95 is None or p95.value is None or p95.baseline is None or p95.value >= 1.3 * p95.baseline
+
+
 def named(found: Diagnosis) -> list[str]:
     """The causes that the report holds to be possible, in its order."""
     return [c.id for c in found.causes if c.confidence in (*SURE, "possible")]
@@ -93,7 +99,7 @@ def judge(score: Score, name: str, found: Incident, reports: dict[str, Diagnosis
         score.wrong.append(f"{name} {found.variant}: {', '.join(sorted(wrong))}")
     own = reports[issue]
     ruled_out = {c.id for c in own.causes if c.confidence == "ruled_out"}
-    if own.severity == "ok" or not visible(found):
+    if own.severity == "ok" or not visible(found) or not slower(own):
         return
     if not tellable(found, waiting_for_locks(own)):
         score.hidden += 1

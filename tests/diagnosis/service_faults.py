@@ -287,7 +287,7 @@ def _brief(dice: random.Random, world: World) -> World:
 CALM: Mapping[str, Calm] = {
     "idle": lambda d, w: replace(w, rate=d.uniform(0.02, 0.5)),
     "quiet": lambda d, w: w,
-    "busy": lambda d, w: replace(w, faults=(Fault(age_s=d.uniform(60, 600), knobs={"load_x": 1.6}),)),
+    "busy": lambda d, w: replace(w, infer_slots=3 * w.infer_slots, faults=(Fault(age_s=d.uniform(60, 600), knobs={"load_x": 1.6}),)),
     "analytics": lambda d, w: replace(w, faults=(Fault(age_s=d.uniform(60, 600), knobs={"analytics": d.randint(1, 3)}),)),
     "warming": lambda d, w: replace(w, born_s=d.uniform(60, 900), warm_up=w.rss * d.uniform(0.3, 0.8)),
     "burst": _brief,

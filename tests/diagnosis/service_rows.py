@@ -53,7 +53,7 @@ def _postgres(life: Life, told: Told, dice: random.Random) -> dict[str, Table]:
     total = 0 if gone and age > 5 else world.pool
     active = 0 if total == 0 else min(running + locked, total - held)
     locked = min(locked, active)
-    in_xact = held + int(poisson(dice, 0.1 * active)) if total else 0
+    in_xact = held + int(min(poisson(dice, 0.1 * active), total - held - active)) if total else 0
     sessions = row(
         named=told.named, total=total + mine, active=active + mine,
         idle=max(total - active - in_xact, 0), in_xact=in_xact, lock_waiting=locked,

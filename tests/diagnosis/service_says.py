@@ -153,7 +153,7 @@ class Scraped:
             return self._absent(name, group, form, part, whole)
         world = self.life.world
         points = [(t, v) for t in self.grid if (v := self.at(t, form, part, whole, self.rate_s)) is not None]
-        count = max(5, round(5 * world.interval_s / self.step_s)) if form == "gauge" else 1
+        count = max(5, round(5 * world.interval_s / self.step_s)) if form == "gauge" and group != "node" else 1
         fresh = bool(points) and points[-1][0] >= world.ends - 2 * self.step_s
         tail = [v for _, v in points[-count:]]
         nothing = Unavailable(kind=Absence.UNDEFINED, reason="undefined (NaN or Inf): no events to divide by")

@@ -395,6 +395,7 @@ def _model(world: World, knobs: Knobs, state: State, rate: float, dt: float) -> 
         state.inferring = min(state.inferring + (asking - slots / mean) * dt, slots / mean * 60)
     else:
         state.inferring = max(0.0, state.inferring - (slots / mean - asking) * dt)
+    found["done"] = min(1.0, slots / mean / asking) if state.inferring else 1.0
     found["s"] = mean * stretch(load, slots) + state.inferring / max(slots / mean, 1e-9)
     okay = asking - found["failed"]
     state.last |= {
@@ -416,7 +417,7 @@ def _requests(
     dt: float,
 ) -> None:
     """How long requests take and how they end, into the counters and the histogram."""
-    rate, total, fives = now["rate"], 0.0, now["input"] + now["bugs"]
+    rate, total, fives, undone = now["rate"], 0.0, now["input"] + now["bugs"], 0.0
     backlog = now["own_load"] - 1
     state.backlog = max(0.0, state.backlog + (backlog * rate * dt if backlog > 0 else -rate * dt))
     state.backlog = min(state.backlog, rate * 20)
@@ -435,7 +436,12 @@ def _requests(
             cache_bad = 0.6 * endpoint.cached
         ok = part * (1 - (db_bad if k else 0)) * (1 - llm_bad * min(endpoint.infers, 1)) * (1 - cache_bad)
         fives += part - ok
-        total += _spread(state, part - ok, own + (database.get("fail_s", 0) if k and db_bad else 0.0)
+        # Those that still wait at the end of the step have not been counted by anybody.
+        done = min(database["served"] / max(1 - db_bad, 1e-9) if k and not knobs.database else 1.0, 1.0)
+        done *= model.get("done", 1.0) if endpoint.infers and not knobs.model else 1.0
+        undone += ok * (1 - done)
+        failed, ok = part - ok, ok * done
+        total += _spread(state, failed, own + (database.get("fail_s", 0) if k and db_bad else 0.0)
                          + (model["fail_s"] if llm_bad and endpoint.infers else 0.0), dt)  # fmt: skip
         total += _spread(state, ok * (1 - (locked if k else 0)), own + db + llm, dt)
         if k and locked:
@@ -445,7 +451,7 @@ def _requests(
     now |= {"fives": fives, "mean": total / max(now["came"], 1e-9), "db_failed": database["failed"]}
     now["flying"] = total
     for name, value in (
-        ("requests", now["came"]), ("5xx", fives), ("bad", now["bad"]), ("429", now["limited"]),
+        ("requests", now["came"] - undone), ("5xx", fives), ("bad", now["bad"]), ("429", now["limited"]),
         ("other", now["other"]), ("duration", total), ("cpu", now["cpu"]), ("queries", now["queries"]),
         ("query_time", now["queries"] * now["query_s"]), ("infers", now["infers"]),
         ("infer_time", now["infers"] * now["infer_s"]), ("infer_failed", now["infer_failed"]), ("e_input", now["input"]), ("e_bug", now["bugs"]),
