@@ -1,6 +1,5 @@
 """The live looks at a simulated service: rows of Postgres, Redis, Ollama, systemd, the machine and /health."""
 
-import math
 import random
 
 from oncall.model import Scalar, Table
@@ -35,19 +34,16 @@ def _postgres(life: Life, told: Told, dice: random.Random) -> dict[str, Table]:
     room = max(world.pool - state.held - state.stuck, 0)
     running = int(min(poisson(dice, now["running"]), room))
     slow_of = now.get("slow_of_running", 1.0)
-    # Of what runs at a moment, exp(-1/s) has run for over a second (exponential times of mean s).
-    over = {
-        s: sum(
-            dice.random() < math.exp(-s / max(now["slow_s"] if dice.random() < slow_of else now["usual_s"], 1e-6))
-            for _ in range(running)
-        )
-        for s in (1, 5)
-    } if running else {1: 0, 5: 0}  # fmt: skip
-    over[5] = min(over[5], over[1])
+    # How long those have run that run at a moment: exponential, as their times are.
+    ages = [
+        dice.expovariate(1 / max(now["slow_s"] if dice.random() < slow_of else now["usual_s"], 1e-6))
+        for _ in range(running)
+    ]
+    over = {s: sum(a > s for a in ages) for s in (1, 5)}
     locked, wait = _locked(life, dice, age)
     others = knobs.analytics
     mine = 0 if told.named else others
-    longest = max([2.0 * over[1] and now["slow_s"] * 2 + 1, 0.0 if not running else min(0.9, 3 * now["usual_s"]), mine * 600.0])
+    longest = max([*ages, *[600.0] * mine], default=0.0)
     held = int(state.held)
     gone = knobs.database in ("auth", "refused", "slots")
     total = 0 if gone and age > 5 else world.pool

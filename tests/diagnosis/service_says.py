@@ -239,6 +239,11 @@ def gathered(life: Life, told: Told, plan: Plan) -> Gathered:
         failed = (*failed, Unseen(what="prometheus", reason=dark.reason))
     live = {n: life.samples[-1].gauges[f[2]] for n, f in FORMS.items()
             if f[1] == "gauge" and f[0] in told.exports - {"node"} and f[2] in life.samples[-1].gauges}  # fmt: skip
+    if "pool_active" in live:
+        # Read at the same moment as Postgres: who waits for a lock there has a connection of the pool.
+        there = dict(zip((c.name for c in tables["postgres"]["sessions"].columns), tables["postgres"]["sessions"].rows[0], strict=True))
+        busy = int(there["active"] or 0) + int(there["in_xact"] or 0) - (0 if told.named else life.knobs.analytics)
+        live["pool_active"] = min(max(live["pool_active"], float(busy)), float(life.world.pool))
     return Gathered(
         at=life.world.ends,
         window_s=life.world.window_s,
