@@ -105,10 +105,10 @@ def prefixes(keys: Sequence[str]) -> list[str]:
 def weights(sample: Sequence[Sampled], total: int, memory: float | None) -> list[float]:
     """For how many keys of the database each of the sample stands.
 
-    total / sampled, but never for more than would fit into its memory (bytes): one huge queue that came into the
-    sample by chance stands for itself, not for a thousand of its size."""
+    total / sampled, of those met by chance; but never for more than would fit into its memory (bytes): one huge
+    queue that came into the sample by chance stands for itself, not for a thousand of its size."""
     drawn = sum(not one.single for one in sample)
-    each = max(1.0, total / drawn) if drawn else 1.0
+    each = max(1.0, (total - len(sample) + drawn) / drawn) if drawn else 1.0
 
     def weight(one: Sampled) -> float:
         if one.single:

@@ -9,6 +9,8 @@ from functools import partial
 from itertools import islice
 from time import perf_counter
 
+from msgspec.structs import replace
+
 from oncall.clients.redis_growing import (
     KNOWN,
     LENGTH,
@@ -285,6 +287,7 @@ class Walk:
     def sample(self) -> list[Sampled]:
         """What was measured, and the queues that were found by name instead of by chance."""
         drawn = {one.key for one in self.measured}
+        known = {key for _, key in KNOWN}
         named = [
             Sampled(
                 key=key, type=self.seen[key].type, bytes=again.bytes, ttl_s=None, ttl_known=False, single=True
@@ -292,7 +295,7 @@ class Walk:
             for key, again in self.again.items()
             if key not in drawn and again.bytes is not None
         ]
-        return self.measured + named
+        return [replace(one, single=one.key in known) for one in self.measured] + named
 
 
 def _registered(found: list[tuple[str, bytes]], form: bytes, reply: object) -> None:

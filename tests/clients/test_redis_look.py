@@ -1,23 +1,15 @@
-"""Looks at real Redis servers: what they tell, what a user may not ask, what an odd one does not have."""
+"""Looks at real Redis servers: what they tell, what a user may not ask."""
 
-import asyncio
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from redis import Redis
 
-from oncall.clients.redis import meet
-from oncall.clients.redis_look import look
-from oncall.clients.redis_sample import COLUMNS as PREFIX_COLUMNS
-from oncall.lab.process import end as end_process
-from oncall.lab.process import free_port, identity, spawn, wait_until
-from oncall.lab.servers import Server, find_redis
-from oncall.model import Absence, Met, RedisAt
-from tests.clients.redisstand import CANARY, WORDS, answer, await_that, execute, gap, looked, redis, rows
+from oncall.clients.redis_look import Looked
+from oncall.lab.servers import Server
+from oncall.model import Absence, Unavailable
+from tests.clients.redisstand import CANARY, WORDS, answer, execute, gap, looked, redis, rows
 
 
 @pytest.fixture(scope="module", params=["distribution", "wheel"])
@@ -313,11 +305,7 @@ def test_the_rule_that_is_told_is_enough(running: Server, admin: Redis) -> None:
     assert None not in [row["bytes"] for row in rows(found, "prefixes")]
 
 
-def _gaps(found: object) -> list[str]:
-    from oncall.clients.redis_look import Looked
-    from oncall.model import Unavailable
-
-    assert isinstance(found, Looked)
+def _gaps(found: Looked) -> list[str]:
     return [word for word, reading in found.by_word.items() if isinstance(reading.answer, Unavailable)]
 
 
@@ -337,125 +325,3 @@ def test_keys_that_this_user_may_not_look_at_are_counted_and_told(running: Serve
     assert (told["user:*"]["bytes"], told["user:*"]["ttl_share"]) == (None, None)
     note = answer(found, "prefixes").notes[0]
     assert note == "306 of these keys may not be looked at by user bob: ACL SETUSER bob ~*"
-
-
-# --- odd servers ---------------------------------------------------------------------------------
-
-
-def test_commands_that_were_taken_away_are_gaps_alone(tmp_path: Path) -> None:
-    taken = {"rename-command SLOWLOG": '""', "rename-command LATENCY": '""', "rename-command MEMORY": "M"}
-    with redis(tmp_path, taken) as server:
-        with Redis.from_url(server.url) as admin:
-            admin.rpush("celery", 1)
-        found = looked(server.url)
-    assert gap(found, "slowlog").kind is gap(found, "latency").kind is Absence.NOT_INSTALLED
-    assert "does not know SLOWLOG GET" in gap(found, "slowlog").reason
-    assert rows(found, "prefixes")[0]["bytes"] is None
-    assert rows(found, "growing")[0]["length"] == 1
-    assert rows(found, "server")[0]["keys"] == 1
-
-
-def test_a_replica_says_what_it_is(tmp_path: Path) -> None:
-    with redis(tmp_path, {"replicaof": f"127.0.0.1 {free_port()}"}) as server:
-        found = looked(server.url)
-    assert found.notes == ("a replica: it can be read, not written; its link to the master is down",)
-    assert rows(found, "server")[0]["role"] == "slave"
-
-
-def test_a_replica_that_answers_nothing_without_its_master_is_told_by_word(tmp_path: Path) -> None:
-    with redis(tmp_path) as server, Redis.from_url(server.url) as admin:
-        admin.config_set("replica-serve-stale-data", "no")
-        admin.replicaof("127.0.0.1", str(free_port()))
-        found = looked(server.url)
-    assert gap(found, "prefixes").kind is gap(found, "growing").kind is Absence.DOWN
-    assert "a replica without its master" in gap(found, "prefixes").reason
-    assert rows(found, "server")[0]["role"] == "slave"
-
-
-def test_a_node_of_a_cluster_with_and_without_its_slots(tmp_path: Path) -> None:
-    with redis(tmp_path, {"cluster-enabled": "yes"}) as server, Redis.from_url(server.url) as admin:
-        found = looked(server.url)
-        assert found.notes == ("a node of a Redis Cluster: these are its own keys only",)
-        assert rows(found, "prefixes") == rows(found, "growing") == []
-        execute(admin, "CLUSTER", "ADDSLOTS", *map(str, range(16384)))
-        await_that(lambda: b"cluster_state:ok" in execute(admin, "CLUSTER", "INFO"))
-        admin.rpush("celery", 1)
-        assert rows(looked(server.url), "growing")[0]["key"] == "celery"
-
-
-def test_a_sentinel_is_told_as_one(tmp_path: Path) -> None:
-    port = free_port()
-    (tmp_path / "s.conf").write_text(f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\n")
-    child = spawn([find_redis(), tmp_path / "s.conf", "--sentinel"], tmp_path, tmp_path / "log")
-    created = identity(child.pid)
-    try:
-        url = f"redis://127.0.0.1:{port}/0"
-        wait_until(lambda: _answers(url), "sentinel", child=child)
-        found = looked(url)
-    finally:
-        end_process(child.pid, created)
-    assert "a Sentinel: it holds no keys" in found.notes[0]
-    assert gap(found, "prefixes").kind is gap(found, "growing").kind is Absence.NOT_INSTALLED
-    assert rows(found, "server")[0]["version"]
-
-
-def _answers(url: str) -> bool:
-    return not hasattr(asyncio.run(look(RedisAt(url=url), [], 5)), "kind")
-
-
-# --- the library, loaded in part -----------------------------------------------------------------
-
-
-def said(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-LOAD = "from oncall.clients.redis_wire import connections; module = connections(); import sys; "
-
-
-def test_only_the_connection_is_loaded() -> None:
-    parts = "('redis.client', 'redis.cluster', 'redis.commands', 'redis.asyncio.client', 'redis.sentinel')"
-    assert said(LOAD + f"print([p for p in {parts} if p in sys.modules], module.Connection.__name__)") == (
-        "[] Connection"
-    )
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "from redis.asyncio import Redis; print(Redis.__name__)",
-        "import redis; print(redis.Redis.__name__, redis.asyncio.Redis)",
-        "import redis.asyncio; print(redis.asyncio.Redis.__name__)",
-        "from redis import *; print(Redis.__name__)",
-        "from redis.asyncio.retry import Retry; from redis.asyncio import Redis; print(Redis.__name__)",
-        "from redis.exceptions import RedisError; import redis; "
-        "assert RedisError is redis.RedisError; from redis import Redis; print(Redis.__name__)",
-    ],
-)
-def test_the_library_is_whole_when_asked(code: str) -> None:
-    assert said(LOAD + code).startswith("Redis")
-
-
-def test_a_library_that_cannot_be_loaded_in_part_is_loaded_whole() -> None:
-    broken = (
-        "import oncall.clients.redis_wire as wire, oncall.clients.ajar as door, sys\n"
-        "def ajar(package, part):\n"
-        "    door.ajar(package, part)\n"
-        "    if package == 'redis.asyncio': raise ImportError('a part that needs the whole')\n"
-        "wire.ajar = ajar\n"
-        "module = wire.connections(); import redis; print(module.Connection.__name__, redis.Redis.__name__)"
-    )
-    assert said(broken) == "Connection Redis"
-
-
-def test_config_check_meets_redis_after_a_look(running: Server, admin: Redis) -> None:
-    code = (
-        "import asyncio; from oncall.model import RedisAt; from oncall.clients.redis_look import look; "
-        "from oncall.clients.redis import meet; "
-        f"at = RedisAt(url={running.url!r}); asyncio.run(look(at, ['server'], 20)); "
-        "print(type(asyncio.run(meet(at, 20))).__name__)"
-    )
-    assert said(code) == "Met"
-    assert isinstance(asyncio.run(meet(RedisAt(url=running.url), 20)), Met)
-    assert PREFIX_COLUMNS[0].name == "prefix"
