@@ -124,8 +124,10 @@ def _database(folder: Path, version: int | None, seed: int) -> tuple[Server, dic
     found = servers.find_binaries(version)
     major = major_version(found)
     server = servers.start_postgres(folder, version=version, settings=schema.settings(major))
+    roles = schema.build(server, seed)
+    # Only then: on a busy machine the rows would take minutes.
     _yield_to_others(server.pid)
-    return server, schema.build(server, seed)
+    return server, roles
 
 
 def _yield_to_others(pid: int) -> None:
