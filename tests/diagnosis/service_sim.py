@@ -202,11 +202,12 @@ def simulate(world: World) -> Life:
     edges = sorted(
         {e for f in world.faults for e in (world.ends - f.age_s, world.ends - f.age_s + f.lasts_s)}
     )
-    samples, now, knobs, passed = [], -LEAD_S, knobs_at(world, 0.0), -1
+    samples, knobs, passed = [], knobs_at(world, 0.0), -1
     _settle(world, state, dice)
-    while now < world.ends:
-        dt = min(world.step_s, max(world.ends - now, 1e-3))
-        now += dt
+    steps = round((world.ends + LEAD_S) / world.step_s)
+    dt = (world.ends + LEAD_S) / steps
+    for number in range(1, steps + 1):
+        now = number * dt - LEAD_S
         crossed = sum(e <= now for e in edges)
         if crossed != passed:
             knobs, passed = knobs_at(world, now), crossed
@@ -492,7 +493,8 @@ def _gauges(world: World, state: State, dice: random.Random, at: float) -> dict[
     busy = now["active"] - state.held - state.stuck
     active = min(poisson(dice, max(busy, 0.0)) if busy < world.pool - state.held - 1 else busy, world.pool - state.held)
     flying = poisson(dice, min(now["flying"], 1e6)) + state.stuck + state.held
-    age = max(world.born_s - (world.ends - at), 0.0)
+    age = world.born_s - (world.ends - at)
+    age = age if age >= 0 else 1e6  # another process, that was there before it
     rss = world.rss + world.warm_up * (1 - math.exp(-age / 120)) + world.request_b * flying
     rss += min(world.filling, world.filling * age / 600) + world.sawtooth * (at / 97 % 1)
     rss += state.objects + state.held * world.result_b + state.sockets * world.socket_b
