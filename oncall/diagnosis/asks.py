@@ -127,7 +127,7 @@ async def systemd(asked: Asked, questions: Sequence[Question]) -> Part:
 
 
 def _unread(reading: StepReading) -> tuple[Unseen, ...]:
-    """A unit that is not found, masked or silent keeps the service from healthy; a machine without systemd does not."""
+    """A unit that is not found, masked or silent keeps the service from healthy; no systemd at all does not."""
     why = reading.answer
     if not isinstance(why, Unavailable) or why.kind in (Absence.NOT_APPLICABLE, Absence.NOT_INSTALLED):
         return ()

@@ -137,6 +137,14 @@ def own_expression(text: str) -> Expression:
         raise ConfigError(f"share_of of a threshold in the service file: {error}") from None
 
 
+def _gap(found: Value) -> Absence:
+    """Why a formula has no value: nobody asked for it, `given` says that it does not apply, or a gap."""
+    if found.missing and all(m.endswith("not configured") for m in found.missing):
+        return Absence.NOT_CONFIGURED
+    spoken = found.missing and all(": " not in m for m in found.missing)
+    return Absence.NOT_APPLICABLE if spoken else Absence.NO_DATA
+
+
 class Facts:
     """Looks up the names of a runbook's expressions in the readings."""
 
@@ -198,10 +206,7 @@ class Facts:
         found = self(name)
         number = found.number()
         why = "; ".join(sorted(found.missing)) or "what it is made of is not known"
-        # Nobody asked for what is not configured; else it is a gap.
-        harmless = bool(found.missing) and all(m.endswith("not configured") for m in found.missing)
-        kind = Absence.NOT_CONFIGURED if harmless else Absence.NO_DATA
-        now = number if number is not None else Unavailable(kind=kind, reason=why)
+        now = number if number is not None else Unavailable(kind=_gap(found), reason=why)
         return SignalReading(id=name, source="formula", query=self.spec(name).value, now=now)
 
     def evaluate(self, text: str) -> Value:

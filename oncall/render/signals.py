@@ -24,7 +24,8 @@ def signals(d: Diagnosis, width: int) -> list[Text]:
     """A table; below the width that it needs, two lines a signal."""
     ranked = ranked_signals(d.signals)
     read = [signal for signal in ranked if signal.value is not None]
-    unread = [signal for signal in ranked if signal.value is None]
+    unread = [signal for signal in ranked if signal.value is None and _missed(signal, d)]
+    ranked = [signal for signal in ranked if signal.value is not None or signal in unread]
     if not ranked:
         return []
     rows = [_row(signal, d) for signal in read]
@@ -35,6 +36,13 @@ def signals(d: Diagnosis, width: int) -> list[Text]:
         return [line(("Signals", HEADING)), *_stacked(read, unread, d, width), *_old(read, width)]
     table = _table(read, rows, widths) if read else [line(("Signals", HEADING))]
     return [*table, *_unread(unread, widths[0], width), *_old(read, width)]
+
+
+def _missed(signal: SignalReport, d: Diagnosis) -> bool:
+    """Whether anything lacks it: a metric that is not there, where another reading stood in, is not worth a line."""
+    reason = signal.reason or ""
+    optional = not signal.symptom and reason.startswith(("no data for", "/metrics has no"))
+    return not optional or any(reason in gap for cause in d.causes for gap in cause.missing)
 
 
 def _row(signal: SignalReport, d: Diagnosis) -> list[str]:
@@ -83,7 +91,9 @@ def _reasons(unread: list[SignalReport]) -> Iterator[tuple[SignalReport, str]]:
     said = None
     for signal in unread:
         reason = "the same" if signal.reason == said else signal.reason
-        yield signal, f"unknown: {reason}" if reason else "unknown"
+        # A formula that does not apply says why in words of its own; a gap names its source.
+        applies = signal.source != "formula" or ": " in (signal.reason or ": ")
+        yield signal, f"unknown: {reason}" if reason and applies else reason or "unknown"
         said = signal.reason
 
 

@@ -363,6 +363,7 @@ def blind() -> Diagnosis:
         causes=tuple(
             cause(id, Confidence.UNKNOWN, missing=("postgres: connection refused", "prometheus: refused"))
             for id in TITLES
+            if id.startswith("pool.")
         ),
         unseen=(
             Unseen(
