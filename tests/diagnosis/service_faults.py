@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from oncall.model import Absence, Unavailable
 from tests.diagnosis.service_says import ALL, CORE, LINES, Told
-from tests.diagnosis.service_sim import Endpoint, Fault, World
+from tests.diagnosis.service_world import Endpoint, Fault, World
 
 Turned = Mapping[str, float | str]
 
@@ -19,6 +19,12 @@ class Incident:
     told: Told
     truth: frozenset[str]
     variant: str = ""
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """What is true besides: a Redis that is filled to the brim takes no writes."""
+        full = {"redis", "list"} & set(self.variant.split("+"))
+        return self.truth | ({"errors.cache_unavailable"} if full else frozenset())
 
 
 def usual(dice: random.Random) -> tuple[World, Told]:
@@ -42,14 +48,19 @@ def usual(dice: random.Random) -> tuple[World, Told]:
         seed=dice.randrange(10**9), rate=rate, endpoints=endpoints, query_s=query_s, infer_s=infer_s,
         infer_slots=max(1.0, infers * infer_s / dice.uniform(0.1, 0.5)), pool=pool,
         db_cores=max(2.0, work * dice.choice([2.0, 3.0, 6.0])), cores=cores, one_thread=one_thread,
-        same_machine=dice.random() < 0.15 and cores >= 2 * (work + cpu), interval_s=float(interval), window_s=window,
+        same_machine=dice.random() < 0.15 and cores >= 2 * (work + cpu), interval_s=float(interval),
+        window_s=window,
         baseline_s=baseline, patience_s=dice.choice([3.0, 5.0, 10.0, 30.0]), wander=dice.uniform(0.02, 0.15),
         usual_errors=dice.choice([0.0, 0.0005, 0.003]), usual_bad=dice.choice([0.0, 0.01, 0.05, 0.12]),
         usual_other=dice.uniform(0, 0.05), usual_limited=dice.choice([0.0, 0.0, 0.002, 0.01]),
-        idle_cpu=dice.uniform(0.01, 0.25), rss=10 ** dice.uniform(7.9, 9.0), machine_b=dice.choice([8e9, 16e9, 64e9]),
-        redis_max=dice.choice([None, 2e8, 1e9, 4e9]), redis_policy=dice.choice(["noeviction", "allkeys-lru", "volatile-lru"]),
-        redis_used=dice.uniform(0.05, 0.6), redis_counted=dice.random() < 0.3, sawtooth=dice.choice([0.0, 0.0, 2e7]),
-        request_b=10 ** dice.uniform(4, 5.5), entry_b=10 ** dice.uniform(2.7, 4.2), message_b=10 ** dice.uniform(2.7, 4.2),
+        idle_cpu=dice.uniform(0.01, 0.25), rss=10 ** dice.uniform(7.9, 9.0), machine_b=dice.choice([8e9,
+        16e9, 64e9]),
+        redis_max=dice.choice([None, 2e8, 1e9, 4e9]), redis_policy=dice.choice(["noeviction",
+        "allkeys-lru", "volatile-lru"]),
+        redis_used=dice.uniform(0.05, 0.6), redis_counted=dice.random() < 0.3, sawtooth=dice.choice([0.0,
+        0.0, 2e7]),
+        request_b=10 ** dice.uniform(4, 5.5), entry_b=10 ** dice.uniform(2.7, 4.2),
+        message_b=10 ** dice.uniform(2.7, 4.2),
     )  # fmt: skip
     return world, _told(dice, world, has_model, has_cache)
 
@@ -61,7 +72,8 @@ def _endpoints(dice: random.Random, has_model: bool, has_cache: bool) -> tuple[E
     calls = dice.choice([0.0, 0.0, 0.02, 0.1])
     found = [
         Endpoint("/api/search", dice.uniform(0.2, 0.5), queries=dice.choice([1, 2, 5]), cpu_s=own()),
-        Endpoint("/api/orders", dice.uniform(0.2, 0.5), queries=dice.choice([1, 3]), cached=float(has_cache), cpu_s=own(), calls_s=calls),
+        Endpoint("/api/orders", dice.uniform(0.2, 0.5), queries=dice.choice([1, 3]),
+                 cached=float(has_cache), cpu_s=own(), calls_s=calls),
         Endpoint("/api/static", dice.uniform(0.05, 0.3), cpu_s=own()),
     ]  # fmt: skip
     if has_cache:
@@ -74,7 +86,9 @@ def _endpoints(dice: random.Random, has_model: bool, has_cache: bool) -> tuple[E
 
 def _told(dice: random.Random, world: World, has_model: bool, has_cache: bool) -> Told:
     kind = dice.random()
-    exports = ALL if kind < 0.55 else CORE if kind < 0.8 else CORE | {g for g in sorted(ALL) if dice.random() < 0.6}
+    exports = (
+        ALL if kind < 0.55 else CORE if kind < 0.8 else CORE | {g for g in sorted(ALL) if dice.random() < 0.6}
+    )
     return Told(
         exports=frozenset(exports),
         named=dice.random() < 0.75,
@@ -129,7 +143,7 @@ def _shares(world: World) -> tuple[float, float, float]:
 
 
 def _slow_queries(dice: random.Random, world: World) -> tuple[str, Turned]:
-    share, queries, _ = _shares(world)
+    _, queries, _ = _shares(world)
     how = dice.choice(["index", "loop", "plan"])
     goal = dice.uniform(1.0, 6.0)
     if how == "index":
@@ -151,7 +165,9 @@ def _exhausted(dice: random.Random, world: World) -> tuple[str, Turned]:
 
 def _near_its_end(dice: random.Random, world: World) -> World:
     """A crowd of a few times the usual load is enough for it, as in life; what Ollama can do is not what ends."""
-    busy = world.rate * (world.query_s * _shares(world)[2] + 0.3 * sum(e.share * e.cpu_s for e in world.endpoints))
+    busy = world.rate * (
+        world.query_s * _shares(world)[2] + 0.3 * sum(e.share * e.cpu_s for e in world.endpoints)
+    )
     most = max(3, int(busy * dice.uniform(3, 8)) + 1)
     return replace(world, pool=min(world.pool, most), infer_slots=4 * world.infer_slots)
 
@@ -181,7 +197,9 @@ def _locks(dice: random.Random, world: World) -> tuple[str, Turned]:
     return how, {"lock_kind": how, "lock_share": share, "lock_wait_s": dice.uniform(0.8, 4)}
 
 
-def _growth(knob: str, unit: Callable[[World], float]) -> Callable[[random.Random, World, float, float], Turned]:
+def _growth(
+    knob: str, unit: Callable[[World], float]
+) -> Callable[[random.Random, World, float, float], Turned]:
     """A leak that reaches `target` bytes within `age` seconds; units a request."""
 
     def turned(dice: random.Random, world: World, target: float, age: float) -> Turned:
@@ -228,12 +246,13 @@ def incident(cause: str, seed: int) -> Incident:
     dice = random.Random(f"{cause}:{seed}")
     while True:
         world, told = usual(dice)
-        if _fits(cause, world, told):
+        if fits(cause, told):
             break
     return broken(dice, world, told, cause)
 
 
-def _fits(cause: str, world: World, told: Told) -> bool:
+def fits(cause: str, told: Told) -> bool:
+    """Whether the service has what is to break."""
     if "ollama" in cause and not told.ollama:
         return False
     return "cache_unavailable" not in cause or told.redis
@@ -267,7 +286,11 @@ def _leaking(dice: random.Random, world: World, told: Told, cause: str, age: flo
         world = replace(world, redis_policy=policy, redis_used=dice.uniform(0.02, 0.2))
     if variant == "database":
         world = replace(world, result_b=target / world.pool)
-    told = replace(told, limit=limit if dice.random() < 0.7 else None, unit_limit=limit * 1.05 if dice.random() < 0.6 else None)
+    told = replace(
+        told,
+        limit=limit if dice.random() < 0.7 else None,
+        unit_limit=limit * 1.05 if dice.random() < 0.6 else None,
+    )
     fault = Fault(age_s=age, knobs=make(dice, world, target, age))
     world = replace(world, faults=(*world.faults, fault))
     return Incident(world, told, frozenset({cause}), variant)
@@ -284,17 +307,22 @@ def _brief(dice: random.Random, world: World) -> World:
     return replace(world, faults=(Fault(age_s=ago + 20, lasts_s=20, knobs={"load_x": 1.6}),))
 
 
+def _since(dice: random.Random, world: World, knobs: Turned) -> World:
+    """A change of the last minutes that is no fault."""
+    return replace(world, faults=(Fault(age_s=dice.uniform(60, 600), knobs=knobs),))
+
+
 CALM: Mapping[str, Calm] = {
     "idle": lambda d, w: replace(w, rate=d.uniform(0.02, 0.5)),
     "quiet": lambda d, w: w,
-    "busy": lambda d, w: replace(w, infer_slots=3 * w.infer_slots, faults=(Fault(age_s=d.uniform(60, 600), knobs={"load_x": 1.6}),)),
-    "analytics": lambda d, w: replace(w, faults=(Fault(age_s=d.uniform(60, 600), knobs={"analytics": d.randint(1, 3)}),)),
+    "busy": lambda d, w: _since(d, replace(w, infer_slots=3 * w.infer_slots), {"load_x": 1.6}),
+    "analytics": lambda d, w: _since(d, w, {"analytics": d.randint(1, 3)}),
     "warming": lambda d, w: replace(w, born_s=d.uniform(60, 900), warm_up=w.rss * d.uniform(0.3, 0.8)),
     "burst": _brief,
     "wave": lambda d, w: replace(w, wave=d.uniform(0.2, 0.4), request_b=1e6),
     "sawtooth": lambda d, w: replace(w, sawtooth=w.rss * d.uniform(0.1, 0.5)),
     "filling": lambda d, w: replace(w, born_s=d.uniform(600, 3000), filling=w.rss * d.uniform(0.2, 0.6)),
-    "scanner": lambda d, w: replace(w, faults=(Fault(age_s=d.uniform(60, 600), knobs={"scanner": w.rate * d.uniform(0.2, 1)}),)),
+    "scanner": lambda d, w: _since(d, w, {"scanner": w.rate * d.uniform(0.2, 1)}),
     "lru": lambda d, w: replace(w, redis_policy="allkeys-lru", redis_max=1e9, redis_used=1.0),
     "limited": lambda d, w: replace(w, usual_limited=0.03),
 }  # fmt: skip
@@ -307,21 +335,15 @@ def calm(kind: str, seed: int) -> Incident:
     return Incident(CALM[kind](dice, world), told, frozenset(), kind)
 
 
-DARK: Mapping[str, Callable[[Told], Told]] = {
-    backend: lambda t, b=backend: replace(t, dark={**t.dark, b: GONE})  # type: ignore[misc]
-    for backend in ("prometheus", "postgres", "redis", "ollama", "host", "systemd", "logs", "http")
-}
 GONE = Unavailable(kind=Absence.TIMEOUT, reason="no answer within 5 s")
 
 
 def dimmed(found: Incident, backend: str) -> Incident:
-    """The same incident with a backend taken away; `history` leaves two scrapes, `metrics` nothing of them."""
+    """The same incident with a backend taken away; `prometheus` leaves two scrapes, `metrics` nothing of them."""
     told = found.told
-    if backend == "metrics":
-        told = replace(DARK["prometheus"](told), url=False)
-    else:
-        told = DARK[backend](told)
-    return replace(found, told=told)
+    whole = "prometheus" if backend == "metrics" else backend
+    dark = replace(told, dark={**told.dark, whole: GONE})
+    return replace(found, told=replace(dark, url=False) if backend == "metrics" else dark)
 
 
 def tellable(found: Incident, locked: int) -> bool:
@@ -329,11 +351,12 @@ def tellable(found: Incident, locked: int) -> bool:
     told, cause, how = found.told, next(iter(found.truth)), found.variant
     has, lines = told.exports, LINES[told.words]
     return {
-        "auth": told.health == "json" or told.logs or "query" in has,
+        "auth": told.health == "json" or told.named or "query" in has or (told.logs and told.words != "node"),
         "silent": "model" in has or told.logs,
         "missing": "model" in has or told.logs,
         "flaky": "model" in has or told.logs,
-        "unhandled": told.logs and any(w in lines["e_input"] for w in ("ValueError", "NumberFormat", "Unexpected")),
+        "unhandled": told.logs
+        and any(w in lines["e_input"] for w in ("ValueError", "NumberFormat", "Unexpected")),
         "loop": "cpu" in has or cause == "latency.slow_queries",
         "neighbour": told.host or "node" in has,
         "memory": told.host,
@@ -345,5 +368,6 @@ def tellable(found: Incident, locked: int) -> bool:
         "sockets": "files" in has,
         "objects": {"cache", "queue", "files"} <= has,
         "by_request": {"cache", "queue", "files"} <= has,
-        "process": ("queue" if "queue" in cause else "cache") in has and ("queue" in cause or not found.world.redis_counted),
+        "process": ("queue" if "queue" in cause else "cache") in has
+        and ("queue" in cause or not found.world.redis_counted),
     }.get(how, True)

@@ -4,7 +4,8 @@ import random
 
 from oncall.model import Scalar, Table
 from tests.diagnosis.service_says import Told, row
-from tests.diagnosis.service_sim import Life, poisson
+from tests.diagnosis.service_sim import poisson
+from tests.diagnosis.service_world import Life
 
 
 def rows(life: Life, told: Told, dice: random.Random) -> dict[str, dict[str, Table]]:
@@ -16,7 +17,8 @@ def rows(life: Life, told: Told, dice: random.Random) -> dict[str, dict[str, Tab
         "systemd": {"state": _unit(life, told)},
         "host": {"state": _host(life, dice)},
         "http": _health(life, told),
-        "network": {"backends": row(backend="postgres", host="db-1", port=5432, connect_ms=0.4, status="ok", address="10.0.0.5")},
+        "network": {"backends": row(backend="postgres", host="db-1", port=5432, connect_ms=0.4,
+        status="ok", address="10.0.0.5")},
         "prometheus": {},
     }  # fmt: skip
 
@@ -58,18 +60,23 @@ def _postgres(life: Life, told: Told, dice: random.Random) -> dict[str, Table]:
         running_longest_s=longest if running or mine else None,
         in_xact_over_10s=held if age > 10 else 0, in_xact_over_30s=held if age > 30 else 0,
         in_xact_over_60s=held if age > 60 else 0, in_xact_longest_s=age if held else 0.0,
-        idle_over_10s=max(total - active - in_xact, 0) // 2, idle_over_30s=0, idle_over_60s=0, idle_median_s=1.0,
+        idle_over_10s=max(total - active - in_xact, 0) // 2, idle_over_30s=0, idle_over_60s=0,
+        idle_median_s=1.0,
         lock_wait_longest_s=wait if locked else None, io_waiting=0, hidden=0,
         others_active=others - mine, newest_backend_s=100.0, oldest_backend_s=900.0,
     )  # fmt: skip
-    root = row(pid=4711, kind="session", who="pid 4711 (batch)", gid=None, app=False, state="idle in transaction",
-               xact_s=max(wait * 1.2, 0.2), waiting=locked, app_waiting=locked, superuser=False, usename="batch",
-               datname="deia", application_name="batch", state_s=wait, longest_wait_s=wait, wants="a row", query="UPDATE")  # fmt: skip
+    root = row(pid=4711, kind="session", who="pid 4711 (batch)", gid=None, app=False,
+               state="idle in transaction",
+               xact_s=max(wait * 1.2, 0.2), waiting=locked, app_waiting=locked, superuser=False,
+               usename="batch",
+               datname="deia", application_name="batch", state_s=wait, longest_wait_s=wait, wants="a row",
+               query="UPDATE")  # fmt: skip
     work = row(sessions=active, lock_waiting=locked, longest_s=longest, median_s=0.1, query="SELECT")
     long = row(pid=12, app=True, application_name="app", usename="app", client="local", datname="deia",
                running_s=longest, wait=None, blocked_by=None, query="SELECT")  # fmt: skip
     slots = row(max_connections=100, superuser_reserved=3, reserved=0, used=total + 5, available=97,
-                used_ratio=(total + 5) / 97, app=total, others=5, top_other="x", top_other_sessions=5, idle_others=1)  # fmt: skip
+                used_ratio=(total + 5) / 97, app=total, others=5, top_other="x", top_other_sessions=5,
+                idle_others=1)  # fmt: skip
     return {
         "sessions": sessions,
         "locks": root if locked else none_of(root),
@@ -122,14 +129,20 @@ def _redis(life: Life, dice: random.Random) -> dict[str, Table]:
         ttl = 0.01 if world.redis_policy != "noeviction" else ttl
     server = row(
         version="7.0.15", role="slave" if knobs.redis == "readonly" else "master", uptime_s=1e6, ping_ms=0.3,
-        memory=used, memory_rss=used * 1.1, memory_max=maximum, memory_ratio=used / maximum if maximum else None,
-        memory_host=world.machine_b, policy=world.redis_policy, fragmentation=1.1, keys=int(used / world.entry_b) + 1,
-        keys_with_ttl=int(ttl * used / world.entry_b), ttl_share=ttl, evicted=0, evicted_per_s=50.0 if evicts and used >= 0.99 * whole else 0.0,
-        expired_per_s=3.0, ops_per_s=world.rate, hits_per_s=world.rate * 0.8, misses_per_s=world.rate * 0.2, hit_share=0.8,
-        clients=int(10 + state.sockets * (state.sockets > 5) * 0.5), clients_max=10000, clients_ratio=0.01, blocked=0, rejected=0, rejected_per_s=0.0,
+        memory=used, memory_rss=used * 1.1, memory_max=maximum,
+        memory_ratio=used / maximum if maximum else None,
+        memory_host=world.machine_b, policy=world.redis_policy, fragmentation=1.1,
+        keys=int(used / world.entry_b) + 1,
+        keys_with_ttl=int(ttl * used / world.entry_b), ttl_share=ttl, evicted=0,
+        evicted_per_s=50.0 if evicts and used >= 0.99 * whole else 0.0,
+        expired_per_s=3.0, ops_per_s=world.rate, hits_per_s=world.rate * 0.8,
+        misses_per_s=world.rate * 0.2, hit_share=0.8,
+        clients=int(10 + state.sockets * (state.sockets > 5) * 0.5), clients_max=10000, clients_ratio=0.01,
+        blocked=0, rejected=0, rejected_per_s=0.0,
         used_cpu=1.0, persistence_error="rdb_last_bgsave_status:err" if knobs.redis == "misconf" else "",
         memory_per_s=state.last["redis_rate"] + dice.gauss(0, 100.0),
-        keys_per_s=state.last["redis_rate"] / world.entry_b + dice.gauss(0, 0.3) * world.rate * 0.05, looked_s=2.0,
+        keys_per_s=state.last["redis_rate"] / world.entry_b + dice.gauss(0, 0.3) * world.rate * 0.05,
+        looked_s=2.0,
     )  # fmt: skip
     own = [("session", "string", base * 0.5, world.redis_ttl), ("page", "hash", base * 0.4, world.redis_ttl)]
     if state.redis_b:
@@ -137,17 +150,22 @@ def _redis(life: Life, dice: random.Random) -> dict[str, Table]:
     if list_b > 1e5:
         own.append(("queue", "list", list_b, 0.0))
     sampled = sum(b for _, _, b, _ in own) or 1.0
-    tables = [row(prefix=p, type=t, keys=int(b / world.entry_b) if t != "list" else 1, bytes=b, bytes_each=world.entry_b,
+    tables = [row(prefix=p, type=t, keys=int(b / world.entry_b) if t != "list" else 1, bytes=b,
+                  bytes_each=world.entry_b,
                   ttl_share=s, ttl_median_s=300.0 if s else None, share=b / sampled, sampled=1000)
               for p, t, b, s in sorted(own, key=lambda o: -o[2])]  # fmt: skip
     prefixes = Table(columns=tables[0].columns, rows=tuple(t.rows[0] for t in tables))
     length = int(state.list_len + poisson(dice, 3))
-    growing = row(key="queue:outbound", type="list", length=length, per_s=state.last["list_rate"] + dice.gauss(0, 0.5),
+    growing = row(key="queue:outbound", type="list", length=length,
+                  per_s=state.last["list_rate"] + dice.gauss(0, 0.5),
                   bytes=length * world.message_b, lag=None, idle_s=0.0)  # fmt: skip
-    clients = row(name="", host="10.0.0.3", clients=int(10 + 0.5 * state.sockets * (state.sockets > 5)), blocked=0,
-                  idle_most_s=300.0 if state.sockets > 5 else 20.0, buffers=1e5, last_command="get")  # fmt: skip
+    clients = row(name="", host="10.0.0.3", clients=int(10 + 0.5 * state.sockets * (state.sockets > 5)),
+                  blocked=0,
+                  idle_most_s=300.0 if state.sockets > 5 else 20.0, buffers=1e5,
+                  last_command="get")  # fmt: skip
     return {
-        "server": server, "prefixes": prefixes, "growing": growing if length else none_of(growing), "clients": clients,
+        "server": server, "prefixes": prefixes, "growing": growing if length else none_of(growing),
+        "clients": clients,
         "slowlog": none_of(row(age_s=0.0, ms=0.0, command="", client="")),
         "latency": none_of(row(event="", age_s=0.0, last_ms=0.0, max_ms=0.0)),
     }  # fmt: skip
@@ -163,7 +181,15 @@ def _ollama(life: Life, dice: random.Random) -> dict[str, Table]:
     share = 1 - knobs.spilled
     server = row(version="0.5.1", ms=dice.uniform(1, 20) * (1 + 5 * (knobs.infer_others > 0)), models=models,
                  loaded=min(models, 1), vram_share=share if models else None, loaded_bytes=4e9)  # fmt: skip
-    one = row(model="llama3", bytes=4e9, loaded=True, vram_share=share, expires_in_s=200.0, parameters="8B", quantization="Q4")
+    one = row(
+        model="llama3",
+        bytes=4e9,
+        loaded=True,
+        vram_share=share,
+        expires_in_s=200.0,
+        parameters="8B",
+        quantization="Q4",
+    )
     return {"server": server, "models": one if models else none_of(one)}
 
 
@@ -196,9 +222,7 @@ def _host(life: Life, dice: random.Random) -> Table:
 
 def _health(life: Life, told: Told) -> dict[str, Table]:
     knobs, state, world = life.knobs, life.state, life.world
-    slow = state.waiting > 0 and state.waiting / max(state.last["holds_rate"], 0.1) > 2 if "holds_rate" in state.last else (
-        state.held + state.stuck >= 0.97 * world.pool
-    )  # fmt: skip
+    slow = state.held + state.stuck >= 0.97 * world.pool
     ill = {
         "/health": False,
         "/health/db": bool(knobs.database) or slow,
@@ -209,12 +233,13 @@ def _health(life: Life, told: Told) -> dict[str, Table]:
 
 def _one_health(path: str, bad: bool, told: Told) -> Table:
     if told.health == "missing" and path != "/health":
-        return row(endpoint=path, status=404, verdict="bad answer", healthy=False, ms=1.0, detail="404 Not Found")
+        return row(
+            endpoint=path, status=404, verdict="bad answer", healthy=False, ms=1.0, detail="404 Not Found"
+        )
     healthy: Scalar = not bad
     if told.health == "silent":
         healthy = None
     verdict = "unhealthy" if healthy is False else "ok"
-    return row(endpoint=path, status=503 if healthy is False else 200, verdict=verdict, healthy=healthy, ms=2.0,
+    return row(endpoint=path, status=503 if healthy is False else 200, verdict=verdict, healthy=healthy,
+               ms=2.0,
                detail="error=refused" if bad else None)  # fmt: skip
-
-

@@ -20,7 +20,7 @@ from oncall.model import (
     Unavailable,
     Unseen,
 )
-from tests.diagnosis.service_sim import BUCKETS, Life, Sample, poisson
+from tests.diagnosis.service_world import BUCKETS, Life, Sample
 
 NOT_CONFIGURED = Unavailable(kind=Absence.NOT_CONFIGURED, reason="not configured")
 CORE = frozenset({"requests", "duration", "pool", "memory"})
@@ -97,18 +97,18 @@ LINES: Mapping[str, Mapping[str, str]] = {
         "e_bug": "KeyError: 'region'",
     },
     "java": {
-        "e_db": "org.postgresql.util.PSQLException: Connection to db:5432 refused. Check that the hostname and port are correct",
+        "e_db": "org.postgresql.util.PSQLException: Connection to db:5432 refused. Check the hostname",
         "e_auth": 'org.postgresql.util.PSQLException: FATAL: password authentication failed for user "app"',
         "e_pool": "HikariPool-1 - Connection is not available, request timed out after 30000ms.",
-        "e_cache": "RedisConnectionFailureException: Unable to connect to Redis; nested exception is io.lettuce.core.RedisConnectionException",
+        "e_cache": "RedisConnectionFailureException: Unable to connect to Redis (io.lettuce.core)",
         "e_oom": "RedisCommandExecutionException: OOM command not allowed when used memory > 'maxmemory'.",
-        "e_llm": "ResourceAccessException: I/O error on POST request for \"http://ollama:11434/api/chat\": Connection refused",
+        "e_llm": "ResourceAccessException: I/O error on POST http://ollama:11434/api/chat",
         "e_input": 'java.lang.NumberFormatException: For input string: "abc"',
         "e_bad": "HttpMessageNotReadableException: JSON parse error: Cannot deserialize value",
         "e_bug": "java.lang.NullPointerException: Cannot invoke \"Order.total()\" because \"order\" is null",
     },
     "go": {
-        "e_db": "failed to connect to `host=db user=app database=deia`: dial error (dial tcp 10.0.0.5:5432: connect: connection refused)",
+        "e_db": "failed to connect to `host=db user=app`: dial error (dial tcp 10.0.0.5:5432: refused)",
         "e_auth": 'pq: password authentication failed for user "app"',
         "e_pool": "query failed: acquire: context deadline exceeded",
         "e_cache": "dial tcp 10.0.0.7:6379: connect: connection refused",
@@ -153,7 +153,9 @@ class Scraped:
             return self._absent(name, group, form, part, whole)
         world = self.life.world
         points = [(t, v) for t in self.grid if (v := self.at(t, form, part, whole, self.rate_s)) is not None]
-        count = max(5, round(5 * world.interval_s / self.step_s)) if form == "gauge" and group != "node" else 1
+        count = (
+            max(5, round(5 * world.interval_s / self.step_s)) if form == "gauge" and group != "node" else 1
+        )
         fresh = bool(points) and points[-1][0] >= world.ends - 2 * self.step_s
         tail = [v for _, v in points[-count:]]
         nothing = Unavailable(kind=Absence.UNDEFINED, reason="undefined (NaN or Inf): no events to divide by")
@@ -174,8 +176,12 @@ class Scraped:
         dark = self.told.dark.get("prometheus")
         if (not self.told.prometheus or dark) and self.told.url and group in self.told.exports - {"node"}:
             value = self.at(self.life.world.ends, form, part, whole, 2 * self.life.world.step_s)
-            none = Unavailable(kind=Absence.UNDEFINED, reason="undefined: nothing happened between two scrapes")
-            return SignalReading(id=name, source="scrape", query=name, now=none if value is None else value, age_s=0.0)
+            none = Unavailable(
+                kind=Absence.UNDEFINED, reason="undefined: nothing happened between two scrapes"
+            )
+            return SignalReading(
+                id=name, source="scrape", query=name, now=none if value is None else value, age_s=0.0
+            )
         none = Unavailable(kind=Absence.NO_DATA, reason=f"no data for {part or name}")
         why = dark or (none if self.told.prometheus else NOT_CONFIGURED)
         return SignalReading(id=name, source="prometheus", query=name, now=why)
@@ -241,8 +247,18 @@ def gathered(life: Life, told: Told, plan: Plan) -> Gathered:
             if f[1] == "gauge" and f[0] in told.exports - {"node"} and f[2] in life.samples[-1].gauges}  # fmt: skip
     if "pool_active" in live:
         # Read at the same moment as Postgres: who waits for a lock there has a connection of the pool.
-        there = dict(zip((c.name for c in tables["postgres"]["sessions"].columns), tables["postgres"]["sessions"].rows[0], strict=True))
-        busy = int(there["active"] or 0) + int(there["in_xact"] or 0) - (0 if told.named else life.knobs.analytics)
+        there = dict(
+            zip(
+                (c.name for c in tables["postgres"]["sessions"].columns),
+                tables["postgres"]["sessions"].rows[0],
+                strict=True,
+            )
+        )
+        busy = (
+            int(there["active"] or 0)
+            + int(there["in_xact"] or 0)
+            - (0 if told.named else life.knobs.analytics)
+        )
         live["pool_active"] = min(max(live["pool_active"], float(busy)), float(life.world.pool))
     return Gathered(
         at=life.world.ends,
@@ -258,7 +274,10 @@ def gathered(life: Life, told: Told, plan: Plan) -> Gathered:
 
 
 def _answer(
-    asked: Question, tables: Mapping[str, Mapping[str, Table]], told: Told, refusals: Mapping[str, Unavailable]
+    asked: Question,
+    tables: Mapping[str, Mapping[str, Table]],
+    told: Told,
+    refusals: Mapping[str, Unavailable],
 ) -> StepReading:
     backend = asked.backend
     why = told.dark.get(backend) or refusals.get(backend)
@@ -287,9 +306,10 @@ def _refusal(life: Life, told: Told, backend: str) -> Unavailable | None:
             "refused": down,
             "slots": Unavailable(kind=Absence.NO_SLOTS, reason="no connection slots left"),
         }.get(knobs.database),
-        "redis": {"refused": down, "loading": Unavailable(kind=Absence.STARTING, reason="is loading its data")}.get(
-            knobs.redis
-        ),
+        "redis": {
+            "refused": down,
+            "loading": Unavailable(kind=Absence.STARTING, reason="is loading its data"),
+        }.get(knobs.redis),
         "ollama": {
             "refused": down,
             "silent": Unavailable(kind=Absence.TIMEOUT, reason="no answer within 5 s"),
@@ -337,7 +357,17 @@ def log_rows(life: Life, told: Told, patterns: Mapping[str, str]) -> dict[str, T
     told_rows = [row(template=lines[k], level="error", now=now[k], usual=usual[k], ratio=None,
                      new=now[k] >= 3 and usual[k] < 0.01, first_age_s=1.0, last_age_s=1.0, example=lines[k])
                  for k in sorted(kinds, key=lambda k: usual[k] - now[k]) if now[k]]  # fmt: skip
-    empty = row(template="", level="", now=0, usual=0.0, ratio=None, new=False, first_age_s=0.0, last_age_s=0.0, example="")
+    empty = row(
+        template="",
+        level="",
+        now=0,
+        usual=0.0,
+        ratio=None,
+        new=False,
+        first_age_s=0.0,
+        last_age_s=0.0,
+        example="",
+    )
     templates = Table(columns=empty.columns, rows=tuple(t.rows[0] for t in told_rows))
     return {"errors": row(**cells), "templates": templates}
 
@@ -345,6 +375,3 @@ def log_rows(life: Life, told: Told, patterns: Mapping[str, str]) -> dict[str, T
 def row(**cells: Scalar) -> Table:
     """A table of one row."""
     return Table(columns=tuple(Column(name=n) for n in cells), rows=(tuple(cells.values()),))
-
-
-__all__ = ["ALL", "CORE", "Scraped", "Told", "gathered", "poisson", "row"]

@@ -1,183 +1,26 @@
 """A whole service as a fluid: requests, pool, database, Ollama, Redis, CPU and memory, in small steps of time.
 
-It knows what was broken, so it is an oracle for the runbooks of errors, latency and memory. A fault is a change of
-`Knobs` for some time. What comes out are counters and gauges as a service exports them, and the state at the end;
+It knows what was broken, so it is an oracle for the runbooks of errors,
+latency and memory. A fault is a change of
+`Knobs` for some time. What comes out are counters and gauges as a service exports them,
+and the state at the end;
 `service_says` puts both into the words of Prometheus, Postgres, Redis, Ollama, systemd and the log.
 """
 
 import math
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-LEAD_S = 125.0
-"""Life before the baseline: a rate looks back."""
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A kind of request: its share of all, and what one of them needs."""
-
-    name: str
-    share: float
-    queries: float = 0.0
-    infers: float = 0.0
-    cached: float = 0.0
-    cpu_s: float = 0.002
-    calls_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Knobs:
-    """What faults turn. Those that end in `_x` multiply, texts replace, all else adds up."""
-
-    load_x: float = 1.0
-    slow_x: float = 1.0
-    one_slow_x: float = 1.0
-    """The queries of the first endpoint with queries alone."""
-    more_queries_x: float = 1.0
-    database: str = ""
-    """refused, auth, firewall, slots."""
-    model: str = ""
-    """refused, silent, missing, flaky."""
-    infer_x: float = 1.0
-    infer_others: float = 0.0
-    """So much of Ollama's capacity is taken by others."""
-    spilled: float = 0.0
-    redis: str = ""
-    """refused, oom, misconf, loading, readonly."""
-    bad: float = 0.0
-    input_fails: float = 0.0
-    one_client: float = 0.0
-    """Requests a second of one client that is over its limit."""
-    limit_share: float = 0.0
-    """The limit was lowered: so many of the usual requests are turned away."""
-    scanner: float = 0.0
-    loop: float = 0.0
-    neighbour: float = 0.0
-    thrash: float = 0.0
-    lock_share: float = 0.0
-    lock_wait_s: float = 0.0
-    lock_kind: str = ""
-    """burst: for some of the time; row: a queue for one row, all the time; stuck: until it is ended."""
-    analytics: int = 0
-    cache_leak: float = 0.0
-    queue_leak: float = 0.0
-    socket_leak: float = 0.0
-    held: float = 0.0
-    """Connections to the database that are taken and not given back, a second."""
-    object_leak: float = 0.0
-    object_each: float = 0.0
-    redis_leak: float = 0.0
-    list_leak: float = 0.0
-    bug: float = 0.0
-    """A share of requests that fails for a reason that no runbook knows."""
-    calls_x: float = 1.0
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A change of some knobs, that began `age_s` before the end and lasts `lasts_s`."""
-
-    age_s: float
-    knobs: Mapping[str, float | str]
-    lasts_s: float = math.inf
-
-
-@dataclass(frozen=True)
-class World:
-    """Usual life. Rates in requests a second, sizes in bytes."""
-
-    seed: int
-    rate: float
-    endpoints: tuple[Endpoint, ...]
-    query_s: float
-    infer_s: float
-    infer_slots: float
-    pool: int
-    db_cores: float
-    cores: int
-    one_thread: bool
-    same_machine: bool
-    interval_s: float
-    window_s: float
-    baseline_s: float
-    faults: tuple[Fault, ...] = ()
-    patience_s: float = 10.0
-    wander: float = 0.1
-    wave: float = 0.0
-    usual_errors: float = 0.0
-    usual_bad: float = 0.01
-    usual_other: float = 0.02
-    usual_limited: float = 0.0
-    idle_cpu: float = 0.05
-    rss: float = 3e8
-    warm_up: float = 5e7
-    born_s: float = 1e6
-    """How long ago the process was started, at the end."""
-    sawtooth: float = 0.0
-    filling: float = 0.0
-    """A cache that fills up to its bound after a start: bytes."""
-    request_b: float = 2e5
-    entry_b: float = 4000.0
-    message_b: float = 3000.0
-    socket_b: float = 3e4
-    result_b: float = 3e7
-    redis_max: float | None = 5e8
-    redis_policy: str = "noeviction"
-    redis_used: float = 0.3
-    redis_ttl: float = 0.97
-    redis_counted: bool = False
-    """`cache_entries` counts the keys of Redis, not those of a cache in the process."""
-    machine_b: float = 8e9
-
-    @property
-    def ends(self) -> float:
-        return self.baseline_s + self.window_s
-
-    @property
-    def step_s(self) -> float:
-        """Seconds of one step of time, and between two samples."""
-        points = math.ceil(self.ends / 240)
-        return self.interval_s if self.interval_s >= points / 3 else max(self.interval_s, min(5.0, points / 3))
-
-
-@dataclass
-class State:
-    """What fills up and drains, and the last step's numbers."""
-
-    waiting: float = 0.0
-    held: float = 0.0
-    stuck: float = 0.0
-    backlog: float = 0.0
-    inferring: float = 0.0
-    entries: float = 2000.0
-    messages: float = 0.0
-    sockets: float = 0.0
-    objects: float = 0.0
-    redis_b: float = 0.0
-    list_len: float = 0.0
-    walk: float = 0.0
-    last: dict[str, float] = field(default_factory=dict)
-    counts: dict[str, float] = field(default_factory=dict)
-    buckets: list[float] = field(default_factory=lambda: [0.0] * (len(BUCKETS) + 1))
-
-
-@dataclass(frozen=True)
-class Sample:
-    at: float
-    counts: Mapping[str, float]
-    gauges: Mapping[str, float]
-    buckets: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Life:
-    world: World
-    samples: tuple[Sample, ...]
-    state: State
-    knobs: Knobs
+from tests.diagnosis.service_world import (
+    BUCKETS,
+    LEAD_S,
+    Endpoint,
+    Knobs,
+    Life,
+    Sample,
+    State,
+    World,
+)
 
 
 def knobs_at(world: World, now: float) -> Knobs:
@@ -228,7 +71,8 @@ def _settle(world: World, state: State, dice: random.Random) -> None:
 def stretch(load: float, servers: float) -> float:
     """How much longer work takes at this utilisation of so many servers (Sakasegawa's approximation)."""
     load = min(max(load, 0.0), 0.97)
-    return 1 + load ** (math.sqrt(2 * (servers + 1)) - 1) / (servers * (1 - load))
+    queued: float = load ** (math.sqrt(2 * (servers + 1)) - 1)
+    return 1 + queued / (servers * (1 - load))
 
 
 def _arrivals(world: World, knobs: Knobs, state: State, dice: random.Random, now: float, dt: float) -> float:
@@ -307,7 +151,15 @@ def _database(
     parts, now = _weights(world, knobs), state.last
     asking = rate * sum(e.share for e, k, _ in parts if k)
     queries = rate * sum(e.share * k for e, k, _ in parts)
-    found = {"asking": asking, "failed": 0.0, "wait": 0.0, "q": 0.0, "lock": 0.0, "stretch": 1.0, "served": 1.0}
+    found = {
+        "asking": asking,
+        "failed": 0.0,
+        "wait": 0.0,
+        "q": 0.0,
+        "lock": 0.0,
+        "stretch": 1.0,
+        "served": 1.0,
+    }
     if not asking or knobs.database:
         found["failed"] = asking if knobs.database else 0.0
         found["fail_s"] = world.patience_s if knobs.database in ("firewall", "slots") else 0.01
@@ -330,7 +182,10 @@ def _database(
     hold = per_request + lock + 0.3 * sum(e.share * e.cpu_s for e in world.endpoints)
     state.held = min(state.held + knobs.held * dt, float(world.pool))
     free = max(world.pool - state.held - state.stuck, 0.0)
-    need = asking * hold
+    # Whoever came within a hold time is still there.
+    keep = math.exp(-dt / max(hold, 1e-3))
+    state.asked = keep * state.asked + (1 - keep) * asking
+    need = state.asked * hold
     share = min(1.0, free / need) if need else 1.0
     _queue(world, state, found, asking, share, dt)
     running = max(min(need, free) * per_request / hold, 0.0) if hold else 0.0
@@ -362,7 +217,9 @@ def _locks(world: World, knobs: Knobs, state: State, asking: float, dt: float) -
     return knobs.lock_share * knobs.lock_wait_s
 
 
-def _queue(world: World, state: State, found: dict[str, float], asking: float, share: float, dt: float) -> None:
+def _queue(
+    world: World, state: State, found: dict[str, float], asking: float, share: float, dt: float
+) -> None:
     """The queue in front of the pool: who waits too long is answered with 503."""
     done = asking * share
     most = done * world.patience_s + 1
@@ -430,7 +287,9 @@ def _requests(
     for endpoint, k, s in _weights(world, knobs):
         part = rate * endpoint.share
         own = endpoint.cpu_s * slower + endpoint.calls_s * knobs.calls_x * (1 + knobs.thrash) + late
-        db = (k * s * world.query_s * database["stretch"] + database["wait"]) if k and not db_bad >= 1 else 0.0
+        db = (
+            (k * s * world.query_s * database["stretch"] + database["wait"]) if k and not db_bad >= 1 else 0.0
+        )
         llm = endpoint.infers * model["s"]
         cache_bad = 1.0 if endpoint.cached and knobs.redis in ("refused", "loading") else 0.0
         if endpoint.cached and knobs.redis in ("oom", "misconf", "readonly"):
@@ -455,7 +314,8 @@ def _requests(
         ("requests", now["came"] - undone), ("5xx", fives), ("bad", now["bad"]), ("429", now["limited"]),
         ("other", now["other"]), ("duration", total), ("cpu", now["cpu"]), ("queries", now["queries"]),
         ("query_time", now["queries"] * now["query_s"]), ("infers", now["infers"]),
-        ("infer_time", now["infers"] * now["infer_s"]), ("infer_failed", now["infer_failed"]), ("e_input", now["input"]), ("e_bug", now["bugs"]),
+        ("infer_time", now["infers"] * now["infer_s"]), ("infer_failed", now["infer_failed"]), ("e_input",
+        now["input"]), ("e_bug", now["bugs"]),
         ("e_db", database["failed"] if knobs.database else 0.0), ("e_llm", model["failed"]),
         ("e_pool", 0.0 if knobs.database else database["failed"]), ("e_cache", now["cache_failed"]),
         ("holds", database["asking"] * database["served"] * (1 - db_bad)),
@@ -479,11 +339,15 @@ def _spread(state: State, rate: float, mean: float, dt: float) -> float:
 def _memory(world: World, knobs: Knobs, state: State, rate: float, dt: float) -> None:
     now = state.last
     state.entries += knobs.cache_leak * rate * dt
-    state.messages = max(0.0, state.messages + knobs.queue_leak * rate * dt) if knobs.queue_leak else 0.9 * state.messages
+    state.messages = (
+        max(0.0, state.messages + knobs.queue_leak * rate * dt) if knobs.queue_leak else 0.9 * state.messages
+    )
     state.sockets += knobs.socket_leak * rate * dt
     state.objects += (knobs.object_leak + knobs.object_each * rate) * dt
     state.redis_b += knobs.redis_leak * rate * dt
-    state.list_len = max(0.0, state.list_len + knobs.list_leak * rate * dt) if knobs.list_leak else 0.9 * state.list_len
+    state.list_len = (
+        max(0.0, state.list_len + knobs.list_leak * rate * dt) if knobs.list_leak else 0.9 * state.list_len
+    )
     now["list_rate"] = knobs.list_leak * rate
     now["redis_rate"] = knobs.redis_leak * rate
 
@@ -491,7 +355,9 @@ def _memory(world: World, knobs: Knobs, state: State, rate: float, dt: float) ->
 def _gauges(world: World, state: State, dice: random.Random, at: float) -> dict[str, float]:
     now = state.last
     busy = now["active"] - state.held - state.stuck
-    active = min(poisson(dice, max(busy, 0.0)) if busy < world.pool - state.held - 1 else busy, world.pool - state.held)
+    active = min(
+        poisson(dice, max(busy, 0.0)) if busy < world.pool - state.held - 1 else busy, world.pool - state.held
+    )
     flying = poisson(dice, min(now["flying"], 1e6)) + state.stuck + state.held
     age = world.born_s - (world.ends - at)
     age = age if age >= 0 else 1e6  # another process, that was there before it
@@ -512,4 +378,3 @@ def _gauges(world: World, state: State, dice: random.Random, at: float) -> dict[
         "uptime": at - age,
         "load": max(0.0, now["wanted"] * dice.gauss(1, 0.1)),
     }
-

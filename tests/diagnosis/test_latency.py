@@ -1,0 +1,55 @@
+"""The causes of slow responses against simulated incidents, also those of other issues that make it slow."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.diagnosis.incidents_all import (
+    confirmed,
+    diagnosed,
+    named,
+    slower,
+    sure,
+    visible,
+    waiting_for_locks,
+)
+from tests.diagnosis.service_faults import CALM, CAUSES, calm, dimmed, incident, tellable
+
+OWN = [c for c in CAUSES if c.startswith("latency.")]
+SEEDS = st.integers(10_000, 10_000_000)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("cause", OWN)
+def test_the_cause_is_found_and_no_other_confirmed(cause: str, seed: int) -> None:
+    found = incident(cause, seed)
+    report = diagnosed(found, ["latency"])["latency"]
+    assert confirmed(report) <= found.allowed
+    if report.severity == "ok":
+        # The draw was mild, or too young to be seen: then nothing may be claimed.
+        assert not sure(report)
+    elif visible(found) and slower(report) and tellable(found, waiting_for_locks(report)):
+        assert named(report)[:1] == [cause], report.summary
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.sampled_from(CAUSES), SEEDS)
+def test_never_a_wrong_confirmed(cause: str, seed: int) -> None:
+    found = incident(cause, seed)
+    assert confirmed(diagnosed(found, ["latency"])["latency"]) <= found.allowed
+
+
+@pytest.mark.parametrize("kind", CALM)
+def test_a_healthy_service_raises_no_alarm(kind: str) -> None:
+    report = diagnosed(calm(kind, 2), ["latency"])["latency"]
+    assert not sure(report), report.summary
+    assert report.severity in ("ok", "warning")
+
+
+@pytest.mark.parametrize("backend", ["prometheus", "postgres", "host"])
+@pytest.mark.parametrize("cause", ["latency.slow_queries", "latency.too_many_requests"])
+def test_in_a_dark_place_nothing_wrong_is_confirmed(cause: str, backend: str) -> None:
+    found = dimmed(incident(cause, 3), backend)
+    report = diagnosed(found, ["latency"])["latency"]
+    assert confirmed(report) <= found.allowed
+    assert report.severity != "ok"
