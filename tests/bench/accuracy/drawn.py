@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from oncall.lab.faults import KINDS
 from oncall.lab.healthy import SCENES
+from oncall.lab.place import Fault
+from oncall.lab.together import apart
 
-# A stopped server cannot be broken in another way, and hides what else is wrong with it.
-APART = {
-    "errors.database_unavailable": {c for c in KINDS if c.startswith("pool.") or "lock" in c or "quer" in c},
+# A stopped server hides what else is wrong with it: both would be true, and only one can be seen.
+HIDES = {
+    "errors.database_unavailable": {c for c in KINDS if c.startswith(("pool.", "latency."))},
     "errors.cache_unavailable": {"memory.cache_growth", "memory.queue_backlog"},
     "errors.ollama_down": {"latency.ollama_slow"},
 }
@@ -47,8 +49,14 @@ def _break(dice: random.Random, cause: str) -> Break:
     return Break(cause, variant, round(dice.uniform(0.7, 1.5), 2))
 
 
-def _clash(one: str, other: str) -> bool:
-    return one == other or other in APART.get(one, ()) or one in APART.get(other, ())
+def _clash(one: Break, other: Break) -> bool:
+    first, second = one.cause, other.cause
+    hidden = second in HIDES.get(first, ()) or first in HIDES.get(second, ())
+    return hidden or apart(_fault(one), _fault(other))
+
+
+def _fault(broken: Break) -> Fault:
+    return Fault(cause=broken.cause, variant=broken.variant, intensity=broken.intensity, seed=0, since=0.0)
 
 
 def cases(seed: int, *, singles: int, pairs: int, healthy: int, only: str = "") -> Iterator[Case]:
@@ -61,11 +69,10 @@ def cases(seed: int, *, singles: int, pairs: int, healthy: int, only: str = "") 
         broken = _break(dice, causes[at % len(causes)])
         yield Case(dice.randrange(10**6), (broken,), lasts_s=dice.uniform(5, 30))
     for _ in range(pairs):
-        one, other = dice.sample(causes, 2)
+        one, other = (_break(dice, c) for c in dice.sample(causes, 2))
         while _clash(one, other):
-            one, other = dice.sample(causes, 2)
-        both = (_break(dice, one), _break(dice, other))
-        yield Case(dice.randrange(10**6), both, lasts_s=dice.uniform(10, 25))
+            one, other = (_break(dice, c) for c in dice.sample(causes, 2))
+        yield Case(dice.randrange(10**6), (one, other), lasts_s=dice.uniform(10, 25))
     scenes = [None, *SCENES]
     for at in range(healthy):
         yield Case(dice.randrange(10**6), scene=scenes[at % len(scenes)], lasts_s=dice.uniform(10, 40))
