@@ -52,4 +52,5 @@ def test_in_a_dark_place_nothing_wrong_is_confirmed(cause: str, backend: str) ->
     found = dimmed(incident(cause, 3), backend)
     report = diagnosed(found, ["memory"])["memory"]
     assert confirmed(report) <= found.allowed
-    assert report.severity != "ok"
+    # Without what is optional a mild incident may be none; without the others nothing is healthy.
+    assert report.severity != "ok" or backend in ("host", "logs")
