@@ -2,8 +2,8 @@
 
 Its metrics are functions of the clock: /metrics and the history in Prometheus (filled in up to half an hour ahead)
 say the same. The service and its Ollama are processes of their own, so that a test can stop them
-(`python -m tests.cli.bright NAME FILE BEGAN BAD`): they write each path that they are asked for into FILE. `bad` is the share of requests
-that are turned down with 422."""
+(`python -m tests.cli.bright NAME FILE BEGAN BAD`). They write each path that they are asked for into FILE; BAD is
+the share of requests that are turned down with 422."""
 
 import asyncio
 import json

@@ -72,7 +72,7 @@ POSTGRES = (
     "pool.lock_contention",
 )
 OLLAMA = ("errors.ollama_down",)
-LOGS = ("errors.database_unavailable", "errors.cache_unavailable", "errors.ollama_down")
+LOGS = ("errors.ollama_down", "errors.invalid_input")
 HISTORY = ("memory.unexplained_growth", "latency.too_many_requests", "pool.too_small")
 UNIT = {"unit": "bot.service"}
 

@@ -1,0 +1,144 @@
+"""Rows 35 and 37 of the matrix of faults, as the engineer sees them: units of a real, private systemd manager."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from oncall.errors import Exit
+from tests.cli.bright import Bright
+from tests.cli.program import Program, Said, rows, signal, step
+from tests.clients.systemdstand import Systemd, lacking, systemd
+
+UNITS = {
+    "fine.service": """
+        [Service]
+        ExecStart=/bin/sleep 1000
+        """,
+    "gives-up.service": """
+        [Unit]
+        StartLimitBurst=3
+        StartLimitIntervalSec=1000
+        [Service]
+        ExecStart=/bin/sh -c 'exit 3'
+        Restart=on-failure
+        RestartSec=0
+        """,
+    "loops.service": """
+        [Service]
+        ExecStart=/bin/sh -c 'exit 3'
+        Restart=always
+        RestartSec=1000
+        """,
+    "never-ready.service": """
+        [Service]
+        Type=notify
+        ExecStart=/bin/sleep 1000
+        TimeoutStartSec=infinity
+        """,
+}
+
+
+@pytest.fixture(scope="module")
+def manager() -> Iterator[Systemd]:
+    why = lacking()
+    if why:
+        pytest.skip(why)
+    with systemd() as made:
+        for name, text in UNITS.items():
+            made.add(name, text)
+        (made.units / "hidden.service").symlink_to("/dev/null")
+        yield made
+
+
+def diagnosed(well: Bright, program: Program, manager: Systemd, unit: str) -> tuple[Said, dict[str, Any]]:
+    """What is read of a service with that unit, and the same as JSON. `systemctl` is one that asks our manager."""
+    there = well.program(program, unit=unit)
+    there = there.under(PATH=f"{manager.shim.parent}:{there.env['PATH']}")
+    words = ("diagnose", "errors", "--timeout", "60s")
+    said, as_json = there.run(*words, timeout=120), there.run(*words, "--output", "json", timeout=120)
+    assert said.code == as_json.code
+    return said, as_json.json
+
+
+def no_cause_is_sure(report: dict[str, Any]) -> None:
+    assert not [c["id"] for c in report["causes"] if c["confidence"] in ("confirmed", "likely")]
+    assert signal(report, "error_ratio")["severity"] == "ok"
+
+
+def test_a_unit_that_runs_is_well(well: Bright, program: Program, manager: Systemd) -> None:
+    manager.ctl("start", "fine")
+    said, report = diagnosed(well, program, manager, "fine")
+    assert said.code == Exit.OK
+    assert signal(report, "unit_runs")["value"] == 1
+    (unit,) = rows(report, "unit")
+    assert (unit["state"], unit["sub"]) == ("active", "running")
+
+
+# --- row 35 -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("unit", "says"),
+    [
+        ("no-such-unit", "there is no unit no-such-unit.service on this machine"),
+        ("hidden", "unit hidden.service is masked on this machine"),
+    ],
+)
+def test_row_35_unknown_and_masked(
+    well: Bright, program: Program, manager: Systemd, unit: str, says: str
+) -> None:
+    said, report = diagnosed(well, program, manager, unit)
+    assert said.code == Exit.UNKNOWN
+    assert says in " ".join(said.out.split())
+    assert step(report, "unit")["status"] == "failed"
+    assert signal(report, "unit_runs")["severity"] == "unknown"
+    no_cause_is_sure(report)
+
+
+@pytest.mark.parametrize(
+    "unit", ["o*.service", "../x", "a;b", "-H evil", "a b", "bot\n", "/etc/x.service", ""]
+)
+def test_row_35_a_name_that_is_none_is_refused(program: Program, unit: str) -> None:
+    path = program.services(bot={"unit": unit})
+    said = program.run("diagnose")
+    assert said.code == Exit.CONFIG
+    assert f"{path}:" in said.err
+    assert "services.bot.unit" in said.err
+    assert said.out == ""
+
+
+# --- row 37 -----------------------------------------------------------------------------------------
+
+
+def test_row_37_a_crash_loop_that_goes_on(well: Bright, program: Program, manager: Systemd) -> None:
+    manager.ctl("start", "loops", check=False)
+    manager.wait("loops", "SubState", lambda sub: sub == "auto-restart")
+    said, report = diagnosed(well, program, manager, "loops")
+    assert said.code == Exit.CRITICAL
+    assert said.first[0].startswith("SERVICE IN A CRASH LOOP   bot")
+    assert "it keeps crashing (exit-code)" in " ".join(said.out.split())
+    assert signal(report, "unit_runs")["value"] == 0
+    no_cause_is_sure(report)
+
+
+def test_row_37_a_crash_loop_that_systemd_gave_up(well: Bright, program: Program, manager: Systemd) -> None:
+    manager.ctl("start", "gives-up", check=False)
+    manager.wait("gives-up", "ActiveState", lambda state: state == "failed")
+    said, report = diagnosed(well, program, manager, "gives-up")
+    assert said.code == Exit.CRITICAL
+    assert said.first[0].startswith("SERVICE NOT RUNNING   bot")
+    assert "systemd gave up after 3 restarts" in " ".join(said.out.split())
+    (unit,) = rows(report, "unit")
+    assert (unit["state"], unit["restarts"]) == ("failed", 3)
+    no_cause_is_sure(report)
+
+
+def test_row_37_a_unit_that_is_never_ready(well: Bright, program: Program, manager: Systemd) -> None:
+    manager.ctl("start", "--no-block", "never-ready")
+    manager.wait("never-ready", "SubState", lambda sub: sub == "start")
+    said, report = diagnosed(well, program, manager, "never-ready")
+    assert said.code == Exit.CRITICAL
+    assert "has not said that it is ready" in " ".join(said.out.split())
+    assert signal(report, "unit_runs")["value"] == 0
+    no_cause_is_sure(report)
