@@ -77,15 +77,32 @@ def far(stand: Stand, runs: int) -> Iterator[Row]:
 
 
 def _with_scripts(stand: Stand, service_file: Path, name: str, runs: int) -> dict[str, Taken]:
-    ours = stand.diagnosis("oncall", service_file)
+    return by_turns(_programs(stand, service_file, name, "pool"), runs)
+
+
+def _programs(stand: Stand, service_file: Path, name: str, issue: str) -> list[Program]:
+    """Ours, and the script that asks the same with each psql."""
+    ours = stand.diagnosis("oncall", service_file, issue)
     report = script.report_of(list(ours.command), stand.env)
     programs = [ours]
     for label, psql in _psqls():
         path = stand.folder / f"{name}-{len(programs)}.sh"
         script.write(path, report, service_file, "bench", psql)
-        counts = "{} psql + {} curl".format(*script.questions(report))
-        programs.append(Program(f"{counts}{label}", [str(path)], stand.env))
-    return by_turns(programs, runs)
+        programs.append(Program(f"{script.questions(path)}{label}", [str(path)], stand.env))
+    return programs
+
+
+def every(stand: Stand, runs: int) -> Iterator[Row]:
+    """All issues at once: against one of them, and against a script that asks the same."""
+    path = stand.service_file("every")
+    pool = stand.diagnosis("pool", path)
+    taken = by_turns([pool, *_programs(stand, path, "every", "all")], runs)
+    one, ours = taken.pop("pool"), taken.pop("oncall")
+    yield _against("diagnose (all) · diagnose pool", ours, one, 1.5)
+    for name, theirs in taken.items():
+        yield _against(f"diagnose (all) · {name}", ours, theirs, 0.6)
+    yield Row("processor time of diagnose (all)", f"{ours.cpu_s * 1000:.0f} ms", "", "", "")
+    yield Row("peak memory of diagnose (all)", f"{ours.peak_bytes / MIB:.0f} MB", "", "", "≤ 90 MB")
 
 
 def _psqls() -> list[tuple[str, str]]:
@@ -186,6 +203,7 @@ def statements(stand: Stand, _runs: int) -> Iterator[Row]:
 PARTS = {
     "near": near,
     "far": far,
+    "all": every,
     "start": start,
     "sessions": sessions,
     "series": series,

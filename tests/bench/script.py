@@ -1,71 +1,121 @@
-"""The shell script that a person would write: one psql or one curl for each question, one after the other."""
+"""The shell script that a person would write: a psql, a curl or a redis-cli for each question, one after the other.
+
+It asks what a report shows that it was made from, each question once, in the report's own words. Nothing is asked
+twice, though a diagnosis looks twice at Redis and at the machine, and nothing waits."""
 
 import json
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from oncall import config as service_files
 from oncall.diagnosis.engine import Ask, Round
-from oncall.diagnosis.metrics import of_metrics
-from oncall.diagnosis.run import runbooks_of
+from oncall.diagnosis.run import planned, runbooks_of
+from oncall.model import Service
 from oncall.signals import ages_promql, to_promql
+
+SAMPLE = 1000
+"""Keys of Redis that are looked at one by one."""
 
 
 def write(path: Path, report: Mapping[str, Any], service_file: Path, service: str, psql: str) -> None:
-    """Asks what `report` (the JSON of a diagnosis) was made from. Statements are those that the report shows."""
+    """Asks what `report` (the JSON of a diagnosis, of one issue or of all) was made from."""
     at = service_files.load(service_file).services[service]
     assert at.postgres is not None
-    assert at.prometheus is not None
-    address, base = shlex.quote(at.prometheus.url + "/api/v1"), shlex.quote(at.url or "")
-    start, step = int(report["window_s"] + report["baseline_s"]), _step_s(service_file, service)
     lines = ["#!/bin/sh", "set -eu", "now=$(date +%s)", f"export PGDATABASE={shlex.quote(at.postgres.dsn)}"]
-    lines += [f'{psql} -X -q -d "$PGDATABASE" -c {shlex.quote(sql)}' for sql in _statements(report)]
-    lines += [
-        f"curl -sSf -G {address}/query_range --data-urlencode {shlex.quote('query=' + text)}"
-        f" -d start=$((now - {start})) -d end=$now -d step={step}"
-        for text in _expressions(report)
-    ]
-    ages = shlex.quote("query=" + _ages(service_file, service))
-    lines.append(f"curl -sSf -G {address}/query --data-urlencode {ages}")
-    lines += [f"curl -sSf {base}{path}" for path in ("/health/db", "/metrics")]
+    lines += [f'{psql} -X -q -d "$PGDATABASE" -c {shlex.quote(sql)}' for sql in _queries(report, "postgres")]
+    lines += _curls(report, service_file, service)
+    lines += [*_redis(at, report), *_machine(report)]
     path.write_text("\n".join(lines) + "\n")
     path.chmod(0o700)
 
 
-def questions(report: Mapping[str, Any]) -> tuple[int, int]:
-    """How many psql and how many curl the script has."""
-    return len(list(_statements(report))), len(list(_expressions(report))) + 3
+def questions(path: Path) -> str:
+    """How many programs of which kind a script has."""
+    text = path.read_text()
+    kinds = {"psql": "psql -X ", "curl": "curl -sS", "redis-cli": "redis-cli ", "others": "# of the machine"}
+    counts = {kind: text.count(mark) for kind, mark in kinds.items()}
+    return " + ".join(f"{count} {kind}" for kind, count in counts.items() if count)
 
 
-def _statements(report: Mapping[str, Any]) -> Iterator[str]:
-    return (s["query"] for s in report["steps"] if s["probe"] == "postgres")
+def _issues(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = report.get("diagnoses", [report])
+    return found
 
 
-def _expressions(report: Mapping[str, Any]) -> Iterator[str]:
-    return (s["query"] for s in report["signals"] if s["source"] == "prometheus")
+def _queries(report: Mapping[str, Any], probe: str) -> Iterable[str]:
+    """The questions to one backend, each once."""
+    steps = (s for issue in _issues(report) for s in issue["steps"])
+    return dict.fromkeys(s["query"] for s in steps if s["probe"] == probe and s["query"])
 
 
-def _round(service_file: Path, service: str) -> Round:
+# --- curl -----------------------------------------------------------------------------------------
+
+
+def _curls(report: Mapping[str, Any], service_file: Path, service: str) -> Iterator[str]:
     at = service_files.load(service_file).services[service]
-    return Round(runbooks_of(at, None).runbook("pool"), at, Ask())
+    assert at.prometheus is not None
+    address, base = shlex.quote(at.prometheus.url + "/api/v1"), shlex.quote(at.url or "")
+    one = _issues(report)[0]
+    start, look = int(one["window_s"] + one["baseline_s"]), _round(service_file, service, report)
+    for text in _expressions(report):
+        yield (
+            f"curl -sSf -G {address}/query_range --data-urlencode {shlex.quote('query=' + text)}"
+            f" -d start=$((now - {start})) -d end=$now -d step={look.moment.step_s}"
+        )
+    for text in (_ages(look), *_queries(report, "prometheus")):
+        yield f"curl -sSf -G {address}/query --data-urlencode {shlex.quote('query=' + text)}"
+    yield f"curl -sSf {base}/metrics"
+    gets = [q for probe in ("http", "ollama") for q in _queries(report, probe)]
+    for url in dict.fromkeys(part.removeprefix("GET ") for query in gets for part in query.split("; ")):
+        yield f"curl -sSf {shlex.quote(url)}"
 
 
-def _step_s(service_file: Path, service: str) -> float:
-    return _round(service_file, service).moment.step_s
+def _expressions(report: Mapping[str, Any]) -> Iterable[str]:
+    signals = (s for issue in _issues(report) for s in issue["signals"])
+    return dict.fromkeys(s["query"] for s in signals if s["source"] == "prometheus" and s["query"])
 
 
-def _ages(service_file: Path, service: str) -> str:
-    this = _round(service_file, service)
-    assert this.service.prometheus is not None
-    selector, moment = this.service.prometheus.selector, this.moment
-    metrics = {
-        name: to_promql(spec, selector, moment.window_s).metrics
-        for name, spec in of_metrics(this.specs).items()
-    }
+def _round(service_file: Path, service: str, report: Mapping[str, Any]) -> Round:
+    at = service_files.load(service_file).services[service]
+    return Round(planned(at, runbooks_of(at, None), [i["issue"] for i in _issues(report)]), at, Ask())
+
+
+def _ages(look: Round) -> str:
+    assert look.service.prometheus is not None
+    selector, moment = look.service.prometheus.selector, look.moment
+    metrics = {n: to_promql(s, selector, moment.window_s).metrics for n, s in look.plan.signals.items()}
     return ages_promql(metrics, moment.baseline_s, moment.window_s)
+
+
+# --- redis-cli, and the machine ----------------------------------------------------------------------
+
+
+def _redis(at: Service, report: Mapping[str, Any]) -> Iterator[str]:
+    asked = set(_queries(report, "redis"))
+    if at.redis is None or not asked:
+        return
+    parts = urlsplit(at.redis.url)
+    if parts.password:
+        yield f"export REDISCLI_AUTH={shlex.quote(parts.password)}"
+    cli = f"redis-cli -h {parts.hostname} -p {parts.port or 6379} -n {parts.path.strip('/') or 0}"
+    yield from (f"{cli} {query}" for query in sorted(asked) if not query.startswith("SCAN"))
+    yield f"{cli} LATENCY LATEST"
+    if any(query.startswith("SCAN") for query in asked):
+        each = '{ print "TYPE \\"" $0 "\\""; print "MEMORY USAGE \\"" $0 "\\""; print "PTTL \\"" $0 "\\"" }'
+        yield f"{cli} --raw SCAN 0 COUNT {SAMPLE} | tail -n +2 | head -n {SAMPLE} | awk '{each}' | {cli}"
+
+
+def _machine(report: Mapping[str, Any]) -> Iterator[str]:
+    """Logs, the unit and the machine; without the second look at the machine and the wait before it."""
+    for probe in ("logs", "journal", "systemd"):
+        for query in _queries(report, probe):
+            yield f"{{ {query} || true; }}  # of the machine"
+    for query in _queries(report, "host"):
+        yield f"{query.partition(';')[0]}  # of the machine"
 
 
 def report_of(command: list[str], env: Mapping[str, str]) -> dict[str, Any]:

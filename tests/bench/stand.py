@@ -49,9 +49,10 @@ class Stand:
         path.chmod(0o600)
         return path
 
-    def diagnosis(self, name: str, service_file: Path) -> Program:
-        """`oncall diagnose pool`, once all that it asks for is there to be read."""
-        command = [ONCALL, "--config", str(service_file), "-s", "bench", "diagnose", "pool"]
+    def diagnosis(self, name: str, service_file: Path, *issue: str) -> Program:
+        """`oncall diagnose` (pool, unless told; all issues for `all`), once all that it asks for can be read."""
+        words = [] if issue == ("all",) else issue or ["pool"]
+        command = [ONCALL, "--config", str(service_file), "-s", "bench", "diagnose", *words]
         self._await_whole(command)
         return Program(name, command, self.env, frozenset({0, 1, 2}))
 
@@ -65,8 +66,16 @@ class Stand:
 
 
 def _gaps(report: Mapping[str, Any]) -> list[str]:
-    steps = [f"{s['id']}: {s['reason']}" for s in report["steps"] if s["status"] != "ok"]
-    return steps + [f"{s['id']}: {s['reason']}" for s in report["signals"] if s["value"] is None]
+    issues = report.get("diagnoses", [report])
+    steps = (s for issue in issues for s in issue["steps"] if s["status"] == "failed")
+    signals = (
+        s
+        for issue in issues
+        for s in issue["signals"]
+        # A formula needs a history of its own, or what this lab has none of
+        if s["value"] is None and s["source"] == "prometheus"
+    )
+    return [f"{s['id']}: {s['reason']}" for one in (steps, signals) for s in one]
 
 
 @contextlib.contextmanager

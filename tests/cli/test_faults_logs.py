@@ -15,6 +15,8 @@ from tests.cli.darkness import WELL, shims
 from tests.cli.program import Program, Said, rows, step
 from tests.clients.test_journal import REMOTE
 
+Entry = tuple[float, bytes | None, int]
+"""Seconds ago, the message, the priority."""
 HUGE = 3 * 2**20
 BLOB = b"\x1b]0;owned\x07 caf\xe9 \x00\xff [/red] lost"
 TOO_WIDE = 5_000
@@ -63,7 +65,7 @@ def journal(tmp_path: Path) -> Path:
     """A real journal: a calm half hour, then a message that is a blob, a huge one, and none at all."""
     if not REMOTE.exists() or not shutil.which("journalctl"):
         pytest.fail("needs systemd-journal-remote. Debian: apt-get install systemd-journal-remote")
-    entries = [(float(ago), b"request served", 6) for ago in range(1200, 60, -5)]
+    entries: list[Entry] = [(float(ago), b"request served", 6) for ago in range(1200, 60, -5)]
     entries += [(20.0, BLOB, 3), (10.0, b"huge " + b"x" * HUGE, 3), (5.0, None, 3)]
     folder = tmp_path / "journal"
     folder.mkdir()
@@ -72,7 +74,7 @@ def journal(tmp_path: Path) -> Path:
     return made
 
 
-def _export(entries: list[tuple[float, bytes | None, int]]) -> bytes:
+def _export(entries: list[Entry]) -> bytes:
     """The journal's export format."""
     parts, now = [], time.time()
     for ago, message, priority in entries:
