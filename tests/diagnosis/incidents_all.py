@@ -109,7 +109,7 @@ def judge(score: Score, name: str, found: Incident, reports: dict[str, Diagnosis
         score.wrong.append(f"{name} {found.variant}: {', '.join(sorted(wrong))}")
     own = reports[issue]
     ruled_out = {c.id for c in own.causes if c.confidence == "ruled_out"}
-    if own.severity == "ok" or not visible(found) or not slower(own):
+    if own.severity in ("ok", "unknown") or not visible(found) or not slower(own):
         return
     if not tellable(found, waiting_for_locks(own)):
         score.hidden += 1
@@ -218,9 +218,15 @@ def pairs(n: int, seed: int) -> tuple[int, int, list[str], list[str]]:
                     if report.severity == "ok" or not visible(two):
                         continue
                     three = set(named(report)[:3])
-                    can = {c for c, how in zip((one, other), two.variant.split("+"), strict=True)
-                           if tellable(replace(two, truth=frozenset({c}), variant=how),
-                           waiting_for_locks(report))}  # fmt: skip
+                    can = {
+                        c
+                        for c, how in zip((one, other), two.variant.split("+"), strict=True)
+                        # Beside another growth, one that nothing explains cannot be told.
+                        if c != "memory.unexplained_growth"
+                        and tellable(
+                            replace(two, truth=frozenset({c}), variant=how), waiting_for_locks(report)
+                        )
+                    }
                     there += len(can)
                     found_ += len(three & can)
                     if not can <= three:

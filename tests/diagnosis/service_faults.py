@@ -321,7 +321,7 @@ CALM: Mapping[str, Calm] = {
     "burst": _brief,
     "wave": lambda d, w: replace(w, wave=d.uniform(0.2, 0.4), request_b=1e6),
     "sawtooth": lambda d, w: replace(w, sawtooth=w.rss * d.uniform(0.1, 0.5)),
-    "filling": lambda d, w: replace(w, born_s=d.uniform(600, 3000), filling=w.rss * d.uniform(0.2, 0.6)),
+    "filling": lambda d, w: replace(w, born_s=d.uniform(900, 3000), filling=w.rss * d.uniform(0.2, 0.6)),
     "scanner": lambda d, w: _since(d, w, {"scanner": w.rate * d.uniform(0.2, 1)}),
     "lru": lambda d, w: replace(w, redis_policy="allkeys-lru", redis_max=1e9, redis_used=1.0),
     "limited": lambda d, w: replace(w, usual_limited=0.03),

@@ -362,10 +362,11 @@ def _gauges(world: World, state: State, dice: random.Random, at: float) -> dict[
     age = world.born_s - (world.ends - at)
     age = age if age >= 0 else 1e6  # another process, that was there before it
     rss = world.rss + world.warm_up * (1 - math.exp(-age / 120)) + world.request_b * flying
-    rss += min(world.filling, world.filling * age / 600) + world.sawtooth * (at / 97 % 1)
+    filled = world.filling * (1 - math.exp(-age / 300))
+    rss += filled + world.sawtooth * (at / 97 % 1)
     rss += state.objects + state.held * world.result_b + state.sockets * world.socket_b
     rss += (0 if world.redis_counted else state.entries) * world.entry_b + state.messages * world.message_b
-    keys = state.entries + (state.redis_b / world.entry_b if world.redis_counted else 0)
+    keys = state.entries + filled / world.entry_b + (state.redis_b / world.entry_b if world.redis_counted else 0)
     return {
         "pool_active": round(active + state.held + state.stuck),
         "pool_waiting": round(state.waiting),
