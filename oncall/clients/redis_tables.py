@@ -21,7 +21,7 @@ def _columns(names: str, **units: str) -> tuple[Column, ...]:
 SERVER_COLUMNS = _columns(
     "version role uptime_s ping_ms memory memory_rss memory_max memory_ratio memory_host policy fragmentation"
     " keys keys_with_ttl ttl_share evicted evicted_per_s expired_per_s ops_per_s hits_per_s misses_per_s hit_share"
-    " clients clients_max clients_ratio blocked rejected rejected_per_s used_cpu persistence_error"
+    " clients clients_max clients_ratio blocked rejected rejected_per_s used_cpu persistence_error refuses_writes"
     " memory_per_s keys_per_s looked_s",
     bytes="memory memory_rss memory_max memory_host",
     seconds="uptime_s looked_s",
@@ -144,6 +144,7 @@ def server(info: Fields, pair: Pair | None, db: int, ping_ms: float | None) -> T
         still.per_s("rejected_connections"),
         still.used_cpu,
         persistence_error(latest),
+        refuses_writes(latest),
         still.memory_per_s,
         still.keys_per_s(db),
         still.seconds or None,
@@ -189,6 +190,15 @@ def persistence_error(info: Fields) -> str:
     if said and refused:
         said.append(f"writes are refused (MISCONF, {refused} so far)")
     return "; ".join(said)
+
+
+def refuses_writes(info: Fields) -> bool | None:
+    """Whether writes are refused because nothing can be saved. Where Redis does not count errors (before 6.2) a failed
+    save leaves it unknown: stop-writes-on-bgsave-error may be off."""
+    if not persistence_error(info):
+        return False
+    counts = any(name.startswith("errorstat_") for name in info)
+    return "errorstat_MISCONF" in info or (None if not counts else False)
 
 
 def place_notes(info: Fields) -> tuple[str, ...]:

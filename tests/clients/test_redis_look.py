@@ -53,7 +53,7 @@ COLUMNS = {
     "server": "version role uptime_s ping_ms memory memory_rss memory_max memory_ratio memory_host policy"
     " fragmentation keys keys_with_ttl ttl_share evicted evicted_per_s expired_per_s ops_per_s hits_per_s"
     " misses_per_s hit_share clients clients_max clients_ratio blocked rejected rejected_per_s used_cpu"
-    " persistence_error memory_per_s keys_per_s looked_s",
+    " persistence_error refuses_writes memory_per_s keys_per_s looked_s",
     "prefixes": "prefix type keys bytes bytes_each ttl_share ttl_median_s share sampled",
     "growing": "key type length per_s bytes lag idle_s",
     "slowlog": "age_s ms command client",

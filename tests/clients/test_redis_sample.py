@@ -26,6 +26,7 @@ from oncall.clients.redis_tables import (
     latency,
     number,
     persistence_error,
+    refuses_writes,
     server,
     slowlog,
 )
@@ -234,6 +235,14 @@ def test_keys_and_memory_may_shrink() -> None:
 )
 def test_errors_of_persistence(info: dict[str, str], said: str) -> None:
     assert persistence_error(info) == said
+
+
+def test_a_failed_save_alone_refuses_nothing() -> None:
+    failed = {"rdb_last_bgsave_status": "err"}
+    assert refuses_writes({"rdb_last_bgsave_status": "ok", "errorstat_MISCONF": "count=3"}) is False
+    assert refuses_writes({**failed, "errorstat_MISCONF": "count=3"}) is True
+    assert refuses_writes({**failed, "errorstat_ERR": "count=1"}) is False
+    assert refuses_writes(failed) is None
 
 
 @given(st.binary(max_size=200))
