@@ -366,7 +366,9 @@ def _gauges(world: World, state: State, dice: random.Random, at: float) -> dict[
     rss += filled + world.sawtooth * (at / 97 % 1)
     rss += state.objects + state.held * world.result_b + state.sockets * world.socket_b
     rss += (0 if world.redis_counted else state.entries) * world.entry_b + state.messages * world.message_b
-    keys = state.entries + filled / world.entry_b + (state.redis_b / world.entry_b if world.redis_counted else 0)
+    keys = (
+        state.entries + filled / world.entry_b + (state.redis_b / world.entry_b if world.redis_counted else 0)
+    )
     return {
         "pool_active": round(active + state.held + state.stuck),
         "pool_waiting": round(state.waiting),
