@@ -24,8 +24,8 @@ def planned(*issues: str, service: Service | None = None) -> Plan:
     return plan((BOOKS.runbook(issue) for issue in issues or ISSUES), service or Service())
 
 
-def looked(service: Service, *issues: str, **asking: float) -> Gathered:
-    return asyncio.run(Round(planned(*issues, service=service), service, Ask(**asking)).run())
+def looked(service: Service, *issues: str) -> Gathered:
+    return asyncio.run(Round(planned(*issues, service=service), service, Ask(timeout_s=20)).run())
 
 
 def test_all_issues_ask_each_question_once() -> None:
@@ -51,7 +51,7 @@ def test_of_two_deadlines_the_more_patient_one_is_kept() -> None:
 @pytest.mark.parametrize("issue", ISSUES)
 def test_an_issue_is_not_blamed_for_what_it_did_not_ask(issue: str) -> None:
     service = Service(redis=RedisAt(url=f"redis://127.0.0.1:{free_port()}/0"))
-    found, together = looked(service, timeout_s=20), planned(service=service)
+    found, together = looked(service), planned(service=service)
     book = BOOKS.runbook(issue)
     readings = together.readings(book, found)
     assert set(readings.steps) == set(book.spec.steps)
@@ -59,7 +59,7 @@ def test_an_issue_is_not_blamed_for_what_it_did_not_ask(issue: str) -> None:
 
 
 def test_a_unit_that_cannot_be_told_is_a_gap() -> None:
-    found = looked(Service(unit="no-such-unit.service"), "errors", timeout_s=20)
+    found = looked(Service(unit="no-such-unit.service"), "errors")
     answer = found.answers["systemd:state"].answer
     assert isinstance(answer, Unavailable)
     # Without systemd here there is nothing to know; with it, the unit is not found
@@ -71,8 +71,8 @@ def test_a_bug_in_one_client_is_a_gap_and_not_the_end(monkeypatch: pytest.Monkey
     async def broken(asked: asks.Asked, questions: object) -> asks.Part:
         raise KeyError("secret-canary")
 
-    monkeypatch.setitem(asks.BACKENDS, "ollama", broken)  # type: ignore[arg-type]
-    found = looked(Service(), timeout_s=20)
+    monkeypatch.setitem(asks.BACKENDS, "ollama", broken)
+    found = looked(Service())
     (gap,) = found.failed
     assert (gap.what, gap.hint) == ("ollama", "please report this line")
     assert "a bug in oncall: KeyError at test_engine_shared.py" in gap.reason
