@@ -193,8 +193,9 @@ def persistence_error(info: Fields) -> str:
 
 
 def refuses_writes(info: Fields) -> bool | None:
-    """Whether writes are refused because nothing can be saved. Where Redis does not count errors (before 6.2) a failed
-    save leaves it unknown: stop-writes-on-bgsave-error may be off."""
+    """Whether writes are refused because nothing can be saved.
+
+    Where Redis does not count errors (before 6.2) a failed save leaves it unknown: it may go on in spite of that."""
     if not persistence_error(info):
         return False
     counts = any(name.startswith("errorstat_") for name in info)

@@ -137,6 +137,11 @@ def own_expression(text: str) -> Expression:
         raise ConfigError(f"share_of of a threshold in the service file: {error}") from None
 
 
+def _since(reading: SignalReading, begins: float) -> tuple[list[float], list[float]]:
+    kept = [(t, v) for t, v in zip(reading.times, reading.values, strict=True) if t >= begins]
+    return [t for t, _ in kept], [v for _, v in kept]
+
+
 def _gap(found: Value) -> Absence:
     """Why a formula has no value: nobody asked for it, `given` says that it does not apply, or a gap."""
     if found.missing and all(m.endswith("not configured") for m in found.missing):
@@ -318,8 +323,12 @@ class Facts:
             reading = self.readings.signals.get(name)
             if reading is None or isinstance(reading.now, Unavailable) or not reading.values:
                 return self._signal(name, "usual") if reading else self._no_history(name)
-        a, b = self.readings.signals[one], self.readings.signals[other]
-        return Value(along(a.times, a.values, b.times, b.values))
+        # Only since the growth began: before it both are noise.
+        grows = self.trend(one)
+        begins = grows.begins if grows and grows.leaking else 0.0
+        return Value(
+            along(*_since(self.readings.signals[one], begins), *_since(self.readings.signals[other], begins))
+        )
 
     def _peak(self, name: str, reading: SignalReading) -> Value:
         """The largest value in the window."""

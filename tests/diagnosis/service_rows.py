@@ -140,6 +140,7 @@ def _redis(life: Life, dice: random.Random) -> dict[str, Table]:
         clients=int(10 + state.sockets * (state.sockets > 5) * 0.5), clients_max=10000, clients_ratio=0.01,
         blocked=0, rejected=0, rejected_per_s=0.0,
         used_cpu=1.0, persistence_error="rdb_last_bgsave_status:err" if knobs.redis == "misconf" else "",
+        refuses_writes=knobs.redis == "misconf",
         memory_per_s=state.last["redis_rate"] + dice.gauss(0, 100.0),
         keys_per_s=state.last["redis_rate"] / world.entry_b + dice.gauss(0, 0.3) * world.rate * 0.05,
         looked_s=2.0,
