@@ -6,7 +6,7 @@ import sys
 
 from oncall import config
 from oncall.diagnosis.engine import Ask
-from oncall.diagnosis.run import diagnose, runbooks_of
+from oncall.diagnosis.run import judged, look, planned, runbooks_of
 from oncall.render.diagnosis import diagnosis
 from oncall.render.picture import svg
 
@@ -15,9 +15,9 @@ WIDTH = 112
 
 def main() -> None:
     name, service = config.pick(config.load(), "lab")
-    found = asyncio.run(
-        diagnose(name, service, runbooks_of(service, None), "pool", Ask(), lambda _backend, _state: None)
-    )
+    plan = planned(service, runbooks_of(service, None), ["pool"])
+    gathered, took = asyncio.run(look(plan, service, Ask(), lambda _backend, _state: None))
+    (found,) = judged(name, service, plan, gathered, took)
     sys.stdout.write(svg(diagnosis(found, width=WIDTH, steps=False), "oncall diagnose pool", WIDTH))
 
 

@@ -7,7 +7,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 KEPT = "oncall/groups"
 """Where the workers leave for the scheduler which test is in which group; all of them write the same."""
-FIRST = ("lab-18", "lab-15", "lab-healthy", "own-", "tests/diagnosis/", "tests/cli/", "postgres-")
+FIRST = ("lab-18", "lab-15", "lab-healthy", "own-", "tests/diagnosis/", "bright", "tests/cli/", "postgres-")
 """Beginnings of groups that take long: handed out first, so that nobody is alone with one at the end."""
 
 
@@ -29,6 +29,8 @@ def group(item: pytest.Item) -> str:
         return f"lab-{params.get('lab', params.get('version', 15 if 'own' in wanted else 18))}"
     if "own" in wanted:
         return f"own-{item.nodeid}"
+    if "well" in wanted:
+        return "bright"
     if "healthy_lab" in wanted:
         return "lab-healthy"
     if "server" in wanted:

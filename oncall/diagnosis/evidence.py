@@ -63,7 +63,7 @@ def _judge(facts: Facts, item: EvidenceSpec) -> Judged:
     result = facts.evaluate(item.when)
     holds = result.truth()
     late = bool(holds) and item.onset_of is not None and _later_than_symptom(facts, item.onset_of)
-    source, query = _origin(facts, item.when)
+    source, query = origin(facts, item.when)
     value, baseline = _numbers(facts, item)
     report = EvidenceReport(
         id=item.id,
@@ -130,7 +130,7 @@ def _names(facts: Facts, text: str, seen: frozenset[str] = frozenset()) -> froze
     return frozenset(found)
 
 
-def _origin(facts: Facts, text: str) -> tuple[str, str | None]:
+def origin(facts: Facts, text: str) -> tuple[str, str | None]:
     """Where an item of evidence comes from: a live step before a signal, in the runbook's order."""
     names = _names(facts, text)
     for step in facts.runbook.spec.steps:

@@ -216,7 +216,8 @@ def _now(
     # A history without a present: Prometheus itself has marked the series as ended (the target is gone).
     ended = worth.age_s is None and bool(query.metrics)
     if ended or age > stale_after(span.interval_s):
-        reason = f"stale: the newest sample is {age:.0f} s old"
+        old = f"the newest sample is {age:.0f} s old" if age >= 1 else "Prometheus says that it has ended"
+        reason = f"stale: {old}"
         return Unavailable(kind=Absence.STALE, reason=reason, hint="is the target still scraped?"), series
     recent = _recent(series, span)
     if not recent:

@@ -23,6 +23,8 @@ from oncall.runbook.model import Runbook
 # What still can be told of a row that counts sessions whose state is hidden.
 _VISIBLE_THOUGH_HIDDEN = frozenset({"total", "hidden", "max_connections", "available", "used", "used_ratio"})
 # The least spread that counts as a change, by unit.
+FORMULA = "formula"
+"""The source of a reading that is made of others."""
 _OF_TREND = {"leaking": "leaking", "grown": "grown", "slope": "slope_per_s", "left": "limit_s"}
 _FLOORS = {"ratio": 0.005, "seconds": 0.002, "per_second": 0.2, "bytes": 1e6}
 
@@ -212,7 +214,7 @@ class Facts:
         number = found.number()
         why = "; ".join(sorted(found.missing)) or "what it is made of is not known"
         now = number if number is not None else Unavailable(kind=_gap(found), reason=why)
-        return SignalReading(id=name, source="formula", query=self.spec(name).value, now=now)
+        return SignalReading(id=name, source=FORMULA, query=self.spec(name).value, now=now)
 
     def evaluate(self, text: str) -> Value:
         """The value of an expression of the runbook, or of the service file's own bounds."""
@@ -305,7 +307,7 @@ class Facts:
 
     def _no_history(self, name: str) -> Value:
         reading = self.readings.signals.get(name)
-        source = reading.source if reading else "formula"
+        source = reading.source if reading else FORMULA
         return Value(None, frozenset({f"{source}: no history of {name}"}))
 
     def _growth(self, name: str, attribute: str) -> Value:

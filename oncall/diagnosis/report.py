@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from oncall.diagnosis.evidence import cases, say
+from oncall.diagnosis.evidence import cases, origin, say
 from oncall.diagnosis.ranking import rank
-from oncall.diagnosis.readings import Facts, Readings, own_expression
+from oncall.diagnosis.readings import FORMULA, Facts, Readings, own_expression
 from oncall.diagnosis.shift import CLEAR_SHIFT
 from oncall.model import (
     Absence,
@@ -71,6 +71,9 @@ def signal_report(name: str, facts: Facts, specs: dict[str, SignalSpec]) -> Sign
     if value is not None:
         unbounded = bounds.share_of is not None and scale is None
         severity = Severity.UNKNOWN if unbounded else judge(value, warning, critical, below=spec.below)
+    source, query = (
+        origin(facts, reading.query or "") if reading.source == FORMULA else (reading.source, reading.query)
+    )
     since = moved.onset if moved and moved.onset and abs(moved.shift) >= CLEAR_SHIFT else None
     return SignalReport(
         id=name,
@@ -81,15 +84,23 @@ def signal_report(name: str, facts: Facts, specs: dict[str, SignalSpec]) -> Sign
         warning=warning,
         critical=critical,
         severity=severity,
-        source=reading.source,
-        query=reading.query,
+        source=source,
+        query=query,
         age_s=reading.age_s,
-        reason=reading.now.reason if isinstance(reading.now, Unavailable) else None,
+        reason=_reason(reading),
         since=datetime.fromtimestamp(since, UTC) if since else None,
         history=_spark(reading.values),
         symptom=name in facts.runbook.spec.symptoms,
         of=whole if bounds.share_of and _same_unit(bounds.share_of, spec, facts) else None,
     )
+
+
+def _reason(reading: SignalReading) -> str | None:
+    """Why there is no value; that a formula does not apply is no gap, and says so."""
+    if not isinstance(reading.now, Unavailable):
+        return None
+    spoken = reading.source == FORMULA and reading.now.kind is Absence.NOT_APPLICABLE
+    return f"does not apply: {reading.now.reason}" if spoken else reading.now.reason
 
 
 def _same_unit(share_of: str, spec: SignalSpec, facts: Facts) -> bool:
@@ -302,7 +313,7 @@ def _unseen(
     told = {u.reason for u in found}
 
     def add(what: str, why: Unavailable) -> None:
-        if why.reason not in told or why.kind is Absence.NOT_CONFIGURED:
+        if why.reason not in told or why.kind in _HARMLESS:
             found.append(Unseen(what=what, reason=why.reason, hint=why.hint))
             told.add(why.reason)
 

@@ -166,7 +166,7 @@ def _counted(values: Sequence[float], began: int) -> Sequence[float]:
     One that appears while its process is there counted nothing before: libraries make a counter of a label when
     it first happens. What its source no longer tells is not known."""
     first = _first(values)
-    whole = first == 0 and math.isfinite(math.fsum(values)) if values else False
+    whole = first == 0 and all(map(math.isfinite, values)) if values else False
     if whole and all(map(le, values, values[1:])):
         return values
     sum_so_far, last = 0.0, 0.0

@@ -91,8 +91,7 @@ def _reasons(unread: list[SignalReport]) -> Iterator[tuple[SignalReport, str]]:
     said = None
     for signal in unread:
         reason = "the same" if signal.reason == said else signal.reason
-        # A formula that does not apply says why in words of its own; a gap names its source.
-        applies = signal.source != "formula" or ": " in (signal.reason or ": ")
+        applies = not (reason or "").startswith("does not apply")
         yield signal, f"unknown: {reason}" if reason and applies else reason or "unknown"
         said = signal.reason
 

@@ -11,7 +11,11 @@ from tests.cli.program import Program, Said
 # --- wrong usage ---------------------------------------------------------------------------------
 
 WRONG = [
-    (("frob",), "No such command 'frob'.", "There are: diagnose, changes, runbook, config, lab. See 'oncall --help'."),
+    (
+        ("frob",),
+        "No such command 'frob'.",
+        "There are: diagnose, changes, runbook, config, lab. See 'oncall --help'.",
+    ),
     (("diagnoze", "pool"), "Did you mean 'diagnose'?", "See 'oncall --help'."),
     (("runbook", "frob"), "No such command 'frob'.", "There are: list, show, check, schema."),
     (("diagnose", "--frob"), "No such option: --frob", "See 'oncall diagnose --help'."),

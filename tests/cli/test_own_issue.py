@@ -131,7 +131,7 @@ def test_it_is_found_through_the_service_file_and_by_its_alert(program: Program,
         report, code = program.json("-s", "bot", "diagnose", *words)
         assert (report["issue"], code) == ("exports", Exit.OK)
     both, _ = program.json("-s", "bot", "diagnose")
-    assert {d["issue"] for d in both["diagnoses"]} == {"pool", "exports"}
+    assert {d["issue"] for d in both["diagnoses"]} == {"errors", "latency", "memory", "pool", "exports"}
     assert program.run("-s", "other", "diagnose", "exports").code == Exit.USAGE
     assert path.parent.parent.parent / "team" == program.folder / "team"
 
@@ -159,7 +159,8 @@ def test_one_of_the_same_issue_replaces_the_packaged_one(program: Program) -> No
     report, _ = program.json("diagnose", "pool", "--runbooks", str(folder))
     assert report["summary"]["headline"] == "EXPORTS UNKNOWN"
     listed = program.json("runbook", "list", "--runbooks", str(folder))[0]["runbooks"]
-    assert [(r["issue"], r["title"]) for r in listed] == [("pool", "Exports")]
+    assert ("pool", "Exports") in [(r["issue"], r["title"]) for r in listed]
+    assert [r["issue"] for r in listed].count("pool") == 1
 
 
 # --- list, show, check ---------------------------------------------------------------------------
