@@ -40,7 +40,7 @@ services:
     # restart: {command: [kubectl, rollout, restart, deployment/my-service]}
     # ssh: ops@app-1                           # systemctl and journalctl run there
 
-    # limits: {memory: 2GB, pool: 20}
+    # limits: {memory: 2GB, pool: 20, cpu: 2}
     # windows: {rate: 5m, baseline: 1h}        # rate window, and the quiet time to compare with
     # thresholds:                              # in place of what the runbooks ship
     #   error_ratio: {warning: 0.02, critical: 0.10}
