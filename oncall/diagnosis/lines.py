@@ -4,7 +4,6 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
-from statistics import fmean
 from typing import NamedTuple
 
 from oncall.diagnosis.shift import median
@@ -77,7 +76,7 @@ def least_squares(
 
 
 def _centred(values: Sequence[float]) -> list[float]:
-    middle = fmean(values)
+    middle = math.fsum(values) / len(values)
     return [v - middle for v in values]
 
 

@@ -1,10 +1,10 @@
 """Everything that was read for a diagnosis, and the names under which conditions find it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from oncall.diagnosis.shift import ENOUGH_SAMPLES, Change, change, rose_at
-from oncall.diagnosis.trend import Trend, along, leak
+from oncall.diagnosis.trend import LEAST, Trend, along, leak
 from oncall.errors import ConfigError
 from oncall.model import (
     Absence,
@@ -139,6 +139,13 @@ def own_expression(text: str) -> Expression:
         raise ConfigError(f"share_of of a threshold in the service file: {error}") from None
 
 
+def _level(values: Sequence[float], floor: float) -> bool:
+    """Whether the last third never rises above what was there before: then nothing leaks, and no slope is needed."""
+    split = 2 * len(values) // 3
+    before, after = values[:split], values[split:]
+    return len(values) >= LEAST and max(after) <= max(before) + min(floor, 0.005 * abs(max(before)))
+
+
 def _since(reading: SignalReading, begins: float) -> tuple[list[float], list[float]]:
     kept = [(t, v) for t, v in zip(reading.times, reading.values, strict=True) if t >= begins]
     return [t for t, _ in kept], [v for _, v in kept]
@@ -191,6 +198,16 @@ class Facts:
     def _trend(self, name: str, reading: SignalReading) -> Trend | None:
         spec, started = self.runbook.signals[name], self.readings.signals.get("uptime")
         load = self.readings.signals.get("request_rate")
+        if _level(reading.values, floor_of(spec.unit)):
+            return Trend(
+                slope_per_s=0.0,
+                low=0.0,
+                high=0.0,
+                grown=0.0,
+                begins=reading.times[0],
+                leaking=False,
+                reason="flat",
+            )
         bounds = self.service.thresholds.get(name) or spec
         limit = self.evaluate(bounds.share_of).number() if bounds.share_of else bounds.critical
         return leak(

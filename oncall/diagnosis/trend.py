@@ -7,7 +7,6 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from statistics import fmean
 from typing import NamedTuple
 
 from oncall.diagnosis.lines import Line, finite, least_squares, noise, spearman, squares_left, thin, ties
@@ -194,7 +193,7 @@ def _of_growth(line: Line, begin: float, floor: float) -> Finding:
     if max(steps) - steps[-1] > BENT * sum(steps):
         return told("slowing down")
     around = [y - slope.per_s * x for x, y in zip(*part, strict=True)]
-    if min(steps) < EVEN * fmean(steps) or grown < TIGHT * iqr(around):
+    if min(steps) < EVEN * (sum(steps) / len(steps)) or grown < TIGHT * iqr(around):
         return told("flat")
     return told("")
 

@@ -168,8 +168,11 @@ class _Checker:
         self.expressions: dict[str, Expression] = {}
 
     def expression(self, text: str, *key: str | int) -> Expression:
+        known = self.expressions.get(text)
+        if known is not None:
+            return known
         try:
-            parsed = self.expressions.setdefault(text, Expression(text))
+            parsed = self.expressions[text] = Expression(text)
         except ValueError as error:
             raise _fail(self.document, key, str(error)) from None
         for name in sorted(parsed.names):
