@@ -29,6 +29,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         workers.arrange(config, items)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if nextitem is not None and hasattr(item.config, "workerinput"):
+        from tests import workers
+
+        workers.close_after(item, nextitem)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401  # xdist hides both
     from tests import workers
@@ -43,9 +51,16 @@ def program(tmp_path: Path) -> Program:
 
 
 @pytest.fixture(scope="session")
-def healthy_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def healthy_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab that tests only look at. Its metrics are already in Prometheus."""
     lab = Lab(tmp_path_factory.mktemp("healthy"))
+    if hasattr(request.config, "workerinput"):
+        from tests import workers
+
+        def close() -> None:
+            lab.run("down")
+
+        workers.at_end(request.config, "lab-healthy", close)
     lab.do("up", "--seed", "7")
     try:
         lab.do("up")

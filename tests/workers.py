@@ -1,10 +1,11 @@
 """Which tests stay together when several workers share them: what is dear to start is started once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+CLOSERS: pytest.StashKey[list[tuple[str, Callable[[], None]]]] = pytest.StashKey()
 KEPT = "oncall/groups"
 """Where the workers leave for the scheduler which test is in which group; all of them write the same."""
 FIRST = ("lab-18", "lab-15", "lab-healthy", "own-", "tests/diagnosis/", "bright", "tests/cli/", "postgres-")
@@ -36,6 +37,22 @@ def group(item: pytest.Item) -> str:
     if "server" in wanted:
         return f"postgres-{params.get('server')}"
     return item.nodeid.partition("::")[0]
+
+
+def at_end(config: pytest.Config, begins: str, close: Callable[[], None]) -> None:
+    """In a worker: what is to be closed as soon as the last test of such a group is over, not at the session's end.
+
+    A lab that nobody looks at any more takes a quarter of a core from those that still run."""
+    config.stash.setdefault(CLOSERS, []).append((begins, close))
+
+
+def close_after(item: pytest.Item, following: pytest.Item) -> None:
+    """Closes what the group that just ended had opened."""
+    ended = group(item)
+    if hasattr(item.config, "workerinput") and group(following) != ended:
+        for begins, close in item.config.stash.get(CLOSERS, []):
+            if ended.startswith(begins):
+                close()
 
 
 def _turn(name: str) -> int:

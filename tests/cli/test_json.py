@@ -76,15 +76,16 @@ BACKENDS = {
     "ollama",
     "systemd",
     "journal",
+    "logs",
+    "host",
+    "network",
     "alertmanager",
 }
-POOL = {
-    "pool.slow_queries",
-    "pool.connection_leak",
-    "pool.too_many_requests",
-    "pool.too_small",
-    "pool.lock_contention",
-    "pool.server_slots_exhausted",
+CAUSES = {
+    "errors": "database_unavailable ollama_down invalid_input rate_limited cache_unavailable",
+    "latency": "slow_queries resource_exhaustion too_many_requests ollama_slow lock_contention",
+    "pool": "slow_queries connection_leak too_many_requests too_small lock_contention server_slots_exhausted",
+    "memory": "cache_growth queue_backlog connection_leak unexplained_growth",
 }
 
 
@@ -125,7 +126,8 @@ def keeps_the_contract(report: Json) -> None:
         assert all(set(n) >= {"command", "why"} for n in cause["next"])
         for evidence in cause["evidence"]:
             has(evidence, EVIDENCE)
-    assert {c["id"] for c in report["causes"]} == POOL
+    issue = report["issue"]
+    assert {c["id"] for c in report["causes"]} == {f"{issue}.{name}" for name in CAUSES[issue].split()}
 
 
 def test_a_diagnosis_of_a_whole_service(healthy_lab: Lab, varied: Varied) -> None:

@@ -76,7 +76,9 @@ def until(wanted: Callable[[], bool], seconds: float = 60) -> None:
 
 
 @pytest.fixture(scope="session")
-def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Lab]]:
+def labs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[int], Lab]]:
     """The session's lab of a Postgres version, started when first asked for."""
     started: dict[int, Lab] = {}
 
@@ -86,10 +88,19 @@ def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], L
             started[version].do("up", "--postgres", str(version), "--seed", "7")
         return started[version]
 
+    def close() -> None:
+        while started:
+            _, one = started.popitem()
+            one.do("down")
+            assert one.leaves_nothing()
+
+    if hasattr(request.config, "workerinput"):
+        from tests import workers
+
+        # A group is of one version: its lab has no more visitors.
+        workers.at_end(request.config, "lab-1", close)
     yield lab
-    for one in started.values():
-        one.do("down")
-        assert one.leaves_nothing()
+    close()
 
 
 @pytest.fixture(params=[15, 18])
