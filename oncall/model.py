@@ -157,22 +157,55 @@ class PrometheusAt(HttpBackend, frozen=True):
     selector: dict[str, str] = {}
 
 
+class RestartBy(Written, frozen=True):
+    command: tuple[str, ...]
+
+
 class PostgresAt(Written, frozen=True):
+    """`unit` or `restart`: what `remediate restart-database` restarts."""
+
     dsn: str
     reserve_dsn: str | None = None
     application_name: str | None = None
+    unit: str | None = None
+    restart: RestartBy | None = None
 
 
 class RedisAt(Written, frozen=True):
+    """`cache`: prefixes of keys that may be lost; `protected`: patterns of keys that never may."""
+
     url: str
+    cache: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
 
 
 class LogsAt(Written, frozen=True):
     file: str
 
 
-class RestartBy(Written, frozen=True):
-    command: tuple[str, ...]
+class PoolAt(Written, frozen=True):
+    """Where the size of the service's pool is written: `key` within `file` (`database.pool_size`).
+
+    `format` where the file's name does not tell; `instances` of the service that read it."""
+
+    file: str
+    key: str
+    format: Literal["yaml", "toml", "ini", "env", "json"] | None = None
+    instances: int = 1
+
+
+class Freeze(Written, frozen=True):
+    """A time in which nothing is changed: two moments (RFC 3339), or each week (`Fri 16:00` to `Mon 08:00`, UTC)."""
+
+    begin: str = msgspec.field(name="from")
+    end: str = msgspec.field(name="to")
+    reason: str | None = None
+
+
+class Announce(Written, frozen=True):
+    """Where plans and results of actions are told: a Slack incoming webhook."""
+
+    slack: str | None = None
 
 
 class Limits(Written, frozen=True):
@@ -204,6 +237,11 @@ class Service(Written, frozen=True):
     logs: LogsAt | None = None
     restart: RestartBy | None = None
     ssh: str | None = None
+    pool: PoolAt | None = None
+    freeze: tuple[Freeze, ...] = ()
+    announce: Announce | None = None
+    cooldown: Duration = Duration(300)
+    """Seconds after an action (or the unit's start) in which it is not restarted or flushed again."""
     limits: Limits = Limits()
     windows: Windows = Windows()
     thresholds: dict[str, Threshold] = {}

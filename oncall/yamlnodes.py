@@ -106,6 +106,9 @@ class Builder:
     def _syntax(self, failed: "yaml.MarkedYAMLError") -> NoReturn:
         mark = failed.problem_mark or failed.context_mark
         line = mark.line + 1 if mark else 1
+        if "nesting" in (failed.problem or ""):
+            # PyYAML from 6.0.4 on has a limit of its own, and reaches it before we see the events.
+            self._fail(line, f"nested deeper than {MAX_DEPTH} levels")
         begun = failed.context_mark.line + 1 if failed.context_mark else line
         context = failed.context
         if context and begun < line:

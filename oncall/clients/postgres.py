@@ -3,7 +3,8 @@
 import asyncio
 import getpass
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from time import perf_counter
 
 from oncall.clients import pg_facts
@@ -18,6 +19,7 @@ from oncall.model import Absence, Frozen, PostgresAt, Scalar, StepReading, Table
 
 __all__ = [
     "Answers",
+    "Opened",
     "Question",
     "ServerFacts",
     "StatementsView",
@@ -25,6 +27,7 @@ __all__ = [
     "check_sql",
     "fill",
     "load_sql",
+    "opened",
     "parse_dsn",
 ]
 
@@ -55,22 +58,63 @@ async def ask(
     `variables` are those of the questions besides what the server itself gives (pg_facts.variables).
     What was not answered is Unavailable in its place. Raises ConfigError for a DSN that libpq cannot read, and
     nothing else. When it returns, the connection is closed and nothing of it runs on the server any more."""
+    async with opened(at, deadline_s) as found:
+        if isinstance(found.facts, Unavailable):
+            return _nothing(found.facts, questions, found.sent)
+        return await found.ask(questions, variables)
+
+
+class Opened:
+    """A session that stays open for more than one round of questions; `facts` says why where there is none.
+
+    One round at a time: who comes meanwhile waits."""
+
+    def __init__(self, at: PostgresAt, session: Session | None, facts: ServerFacts | Unavailable) -> None:
+        self.facts = facts
+        self._at = at
+        self._session = session
+        self._turn = asyncio.Lock()
+
+    @property
+    def sent(self) -> int:
+        """Statements that the server got."""
+        return self._session.wire.sent if self._session else 0
+
+    async def ask(
+        self,
+        questions: Sequence[Question],
+        variables: Mapping[str, str | float],
+        deadline_s: float | None = None,
+    ) -> Answers:
+        """A reading for each question, at once; each statement is a transaction of its own.
+
+        `deadline_s` seconds from now; without it, until the time that the session was opened for."""
+        if self._session is None or isinstance(self.facts, Unavailable):
+            assert isinstance(self.facts, Unavailable)
+            return _nothing(self.facts, questions, self.sent)
+        async with self._turn:
+            if deadline_s is not None:
+                self._session.until = asyncio.get_running_loop().time() + deadline_s
+            known = {"application_name": self._at.application_name or "", **pg_facts.variables(self.facts)}
+            readings = await _read(self._session, questions, {**known, **variables}, self.facts)
+        return Answers(facts=self.facts, by_id=readings, notes=pg_facts.notes(self.facts), sql_sent=self.sent)
+
+
+@asynccontextmanager
+async def opened(at: PostgresAt, deadline_s: float) -> AsyncIterator[Opened]:
+    """Connects within `deadline_s` seconds; at the end the connection is closed. Raises as `ask` does."""
     parse_dsn(at.dsn)  # loads psycopg too, whose time is not the server's
     began = perf_counter()
     # The end of the time is kept for the cancel, which is a connection of its own.
     until = asyncio.get_running_loop().time() + deadline_s - min(0.3, deadline_s / 5)
-    opened = await _open(at, until, settings(deadline_s))
-    if isinstance(opened, Unavailable):
-        return _nothing(opened, questions, 0)
-    wire, params, why = opened
+    connected = await _open(at, until, settings(deadline_s))
+    if isinstance(connected, Unavailable):
+        yield Opened(at, None, connected)
+        return
+    wire, params, why = connected
     try:
         session = Session(wire, _where(params), settings(deadline_s), until)
-        facts = await session.facts((perf_counter() - began) * 1000, why)
-        if isinstance(facts, Unavailable):
-            return _nothing(facts, questions, wire.sent)
-        known = {"application_name": at.application_name or "", **pg_facts.variables(facts), **variables}
-        readings = await _read(session, questions, known, facts)
-        return Answers(facts=facts, by_id=readings, notes=pg_facts.notes(facts), sql_sent=wire.sent)
+        yield Opened(at, session, await session.facts((perf_counter() - began) * 1000, why))
     finally:
         await wire.close()
 

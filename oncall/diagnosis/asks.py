@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -10,6 +12,9 @@ from oncall.diagnosis.plan import Question
 from oncall.diagnosis.readings import DatabaseTarget
 from oncall.model import Absence, Frozen, Service, StepReading, Unavailable, Unseen
 from oncall.scrub import scrub, secrets_of
+
+if TYPE_CHECKING:
+    from oncall.clients.postgres import Opened
 
 NO_LOOK_BACK = Unavailable(
     kind=Absence.PRESENT_ONLY, reason="knows only the present, and --at asks about the past"
@@ -27,7 +32,8 @@ class Part(Frozen, frozen=True):
     database: DatabaseTarget | None = None
 
 
-class Asked(Frozen, frozen=True):
+@dataclass(frozen=True)
+class Asked:
     """What a backend is asked with: the service, the moment, the regular expressions for logs, the seconds it has."""
 
     service: Service
@@ -36,6 +42,8 @@ class Asked(Frozen, frozen=True):
     deadline_s: float
     timeout_s: float
     past: bool
+    session: "Opened | None" = None
+    """An open session of Postgres to ask through, instead of one of its own."""
 
 
 Ask = Callable[[Asked, Sequence[Question]], Awaitable[Part]]
@@ -74,7 +82,10 @@ async def postgres(asked: Asked, questions: Sequence[Question]) -> Part:
     ]
     variables = {"application_name": at.application_name or ""}
     deadline = min(asked.deadline_s * 1.3, asked.timeout_s)
-    answers = await client.ask(at, texts, variables, deadline)
+    if asked.session is not None:
+        answers = await asked.session.ask(texts, variables, deadline)
+    else:
+        answers = await client.ask(at, texts, variables, deadline)
     if isinstance(answers.facts, Unavailable):
         gone = absent("postgres", questions, answers.facts)
         return Part(answers=gone.answers, refusal=gone.refusal, failed=gone.failed, notes=answers.notes)

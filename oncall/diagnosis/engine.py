@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -21,6 +21,9 @@ from oncall.diagnosis.metrics import (
 from oncall.diagnosis.plan import Plan, Question
 from oncall.diagnosis.readings import Gathered
 from oncall.model import Absence, Frozen, Service, SignalReading, SignalSpec, Unavailable, Unseen
+
+if TYPE_CHECKING:
+    from oncall.clients.postgres import Opened
 
 T = TypeVar("T")
 
@@ -62,8 +65,16 @@ def _quiet(_backend: str, _state: str) -> None:
 class Round:
     """One look at a service for some runbooks: what to ask, of whom, until when."""
 
-    def __init__(self, plan: Plan, service: Service, ask: Ask, progress: Progress = _quiet) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        service: Service,
+        ask: Ask,
+        progress: Progress = _quiet,
+        session: "Opened | None" = None,
+    ) -> None:
         self.plan = plan
+        self.session = session
         self.service = service
         self.ask = ask
         self.progress = progress
@@ -128,6 +139,7 @@ class Round:
             deadline_s=self.deadline_s,
             timeout_s=self.ask.timeout_s,
             past=self.past,
+            session=self.session,
         )
         try:
             part = await self._watched(name, BACKENDS[name](asked, questions))

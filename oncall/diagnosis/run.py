@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from oncall.diagnosis.engine import Ask, Progress, Round
 from oncall.diagnosis.plan import Plan, plan
@@ -10,6 +11,9 @@ from oncall.diagnosis.readings import Gathered
 from oncall.diagnosis.report import diagnosis
 from oncall.model import Diagnosis, Service, Severity, SignalReport, Verdict
 from oncall.runbook.loader import Library, library
+
+if TYPE_CHECKING:
+    from oncall.clients.postgres import Opened
 
 _WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 _VERDICTS = (Verdict.CAUSES, Verdict.INCONCLUSIVE, Verdict.HEALTHY)
@@ -26,10 +30,12 @@ def planned(service: Service, books: Library, issues: Iterable[str]) -> Plan:
     return plan((books.runbook(issue) for issue in issues), service)
 
 
-async def look(asking: Plan, service: Service, ask: Ask, progress: Progress) -> tuple[Gathered, int]:
-    """Asks every backend; the answers, and the milliseconds that it took."""
+async def look(
+    asking: Plan, service: Service, ask: Ask, progress: Progress, session: "Opened | None" = None
+) -> tuple[Gathered, int]:
+    """Asks every backend; the answers, and the milliseconds that it took. Postgres through `session`, if given."""
     begun = time.monotonic()
-    found = await Round(asking, service, ask, progress).run()
+    found = await Round(asking, service, ask, progress, session).run()
     return found, round((time.monotonic() - begun) * 1000)
 
 

@@ -1,0 +1,83 @@
+"""What every action is: a look that names its targets, an act on exactly those, its own proof. One file each."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from oncall.model import Frozen, Next, Service, Table
+from oncall.model_acts import Check, GuardReport, Target, TargetResult
+
+if TYPE_CHECKING:
+    from oncall.clients.postgres import Opened
+
+Tell = Callable[[str], None]
+"""Progress for a person who waits: one line, which the next one replaces."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Whom an action is about, and through what it may look and act.
+
+    `session` is the one connection to Postgres, shared with the diagnosis; None where Postgres is not configured.
+    `address` is what follows `oncall remediate ACTION` to mean the same service: ("-s", "lab")."""
+
+    name: str
+    service: Service
+    session: "Opened | None"
+    deadline_s: float
+    address: tuple[str, ...] = ()
+
+
+class Found(Frozen, frozen=True):
+    """What the look brought. `targets` are empty where nothing was selected; `guards` are the action's own."""
+
+    title: str
+    place: tuple[tuple[str, str], ...]
+    targets: tuple[Target, ...]
+    guards: tuple[GuardReport, ...]
+    table: Table | None = None
+    does: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+    undo: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Work(Protocol):
+    """One action at work, between its look and its proof."""
+
+    @property
+    def found(self) -> Found: ...
+
+    def apply(self, tell: Tell) -> AsyncIterator[TargetResult]:
+        """Acts on the targets one by one, each at most once; stops after the first that fails.
+
+        A result is given as soon as it is known: when the reader goes away (Ctrl-C) what was given has happened."""
+        ...
+
+    async def checks(self, results: Sequence[TargetResult], until: float, tell: Tell) -> tuple[Check, ...]:
+        """The action's own proof that it took hold, awaited until the loop's time `until` at most."""
+        ...
+
+    def offers(self, results: Sequence[TargetResult]) -> tuple[Next, ...]:
+        """What to do next where that did not help: complete command lines."""
+        ...
+
+
+class Action(Protocol):
+    """An action with its options. `words` are those options as they are typed, for the command that repeats it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def issues(self) -> tuple[str, ...]:
+        """Whose symptoms it is meant for, where nobody says which; empty means all."""
+        ...
+
+    @property
+    def words(self) -> tuple[str, ...]: ...
+
+    def work(self, scene: Scene) -> AbstractAsyncContextManager[Work]:
+        """Looks, without changing anything. Raises OncallError where what is asked makes no sense here."""
+        ...
