@@ -1,6 +1,8 @@
 """Which tests stay together when several workers share them: what is dear to start is started once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_SH, flock
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -8,7 +10,7 @@ from xdist.scheduler import LoadScopeScheduling
 CLOSERS: pytest.StashKey[list[tuple[str, Callable[[], None]]]] = pytest.StashKey()
 KEPT = "oncall/groups"
 """Where the workers leave for the scheduler which test is in which group; all of them write the same."""
-FIRST = ("lab-15", "lab-18", "own-", "lab-healthy", "tests/diagnosis/", "bright", "tests/cli/", "postgres-")
+FIRST = ("lab-15", "lab-18", "lab-healthy", "own-", "tests/diagnosis/", "bright", "tests/cli/", "postgres-")
 """Beginnings of groups that take long: handed out first, so that nobody is alone with one at the end."""
 
 
@@ -20,9 +22,22 @@ def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def _hand(name: str) -> str:
-    """What one worker gets as a whole. The labs go one after the other: a broken one keeps every core busy, as it
-    does in life, and what is diagnosed or timed in another at that moment would be this machine's trouble."""
-    return "labs" if name.startswith(("lab-", "own-")) else name
+    """What one worker gets as a whole. The labs that are broken go one after the other: such a one keeps every core
+    busy, as it does in life, and what is diagnosed in another at that moment would be this machine's trouble."""
+    return "labs" if name.startswith("lab-1") else name
+
+
+@contextmanager
+def cores(item: pytest.Item) -> Iterator[None]:
+    """While a test `burns`, no other worker looks at the healthy lab, which would not be healthy then."""
+    burns, looks = item.get_closest_marker("burns"), group(item) == "lab-healthy"
+    if not hasattr(item.config, "workerinput") or not (burns or looks):
+        yield
+        return
+    assert item.config.cache is not None
+    with (item.config.cache.mkdir("oncall") / "cores.lock").open("w") as lock:
+        flock(lock, LOCK_EX if burns else LOCK_SH)
+        yield
 
 
 def group(item: pytest.Item) -> str:

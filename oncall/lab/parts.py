@@ -86,6 +86,20 @@ def restart_service(folder: Path) -> Record:
     return place.save(folder, place.running(folder).with_part(part))
 
 
+def restart(folder: Path, name: str) -> None:
+    """Ends a part, where it runs, and starts it anew, as its unit would. Raises LabError for one that is none."""
+    known = [part.name for part in place.running(folder).parts if part.name not in SESSIONS]
+    if name not in known:
+        raise LabError(f"the lab has no part {name!r}", hint=f"There are: {', '.join(sorted(known))}.")
+    if name == "service":
+        restart_service(folder)
+        return
+    old = place.running(folder).part(name)
+    # For Postgres SIGINT is the fast shutdown: it does not wait for its clients.
+    end(old.pid, old.created, signal.SIGINT if name == "postgres" else signal.SIGTERM)
+    start(folder, name)
+
+
 def stop(folder: Path, name: str, sign: signal.Signals = signal.SIGTERM) -> None:
     """Ends a part on purpose: written down first, so that nobody takes it for an accident."""
     part = place.running(folder).part(name)

@@ -27,6 +27,9 @@ OUTSIDE = "outside.txt"
 EXTRA = "pip install 'oncall[lab]'"
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
+_given: set[int] = set()
+# Not the seeded dice that tests share: each process would draw the same ports.
+_dice = random.SystemRandom()
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,9 @@ def load_psutil() -> ModuleType:
 
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on, outside the range of outgoing connections."""
-    for port in random.sample(range(20000, 32000), 200):
+    for port in _dice.sample(range(20000, 32000), 200):
+        if port in _given:
+            continue  # to a server of ours that has not begun to listen yet
         with socket.socket() as probe:
             # As the servers bind: a port that is only in TIME_WAIT is free for them.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -75,6 +80,7 @@ def free_port() -> int:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
     raise LabError("no free TCP port between 20000 and 32000 on 127.0.0.1")
 

@@ -85,7 +85,7 @@ def build(server: Server, seed: int) -> dict[str, str]:
         roles = [name for name in ROLES if reserve or name != "oncall_reserve"]
         for name in roles:
             connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{passwords[name]}'".encode())
-        connection.execute("GRANT pg_monitor TO oncall")
+        connection.execute("GRANT pg_monitor, pg_signal_backend TO oncall")
         if reserve:
             connection.execute("GRANT pg_monitor, pg_use_reserved_connections TO oncall_reserve")
         connection.execute(f"CREATE DATABASE {DATABASE} OWNER deploy".encode())

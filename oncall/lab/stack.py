@@ -175,15 +175,22 @@ def service_file(folder: Path, record: Record) -> str:
         service["prometheus"] = {"url": record.url("prometheus"), "selector": {"job": "bot-controller"}}
     if record.url("alertmanager"):
         service["alertmanager"] = {"url": record.url("alertmanager")}
-    postgres = {"dsn": record.roles["oncall"], "application_name": "bot-controller"}
+    again = [*_program(), "lab", "restart"]
+    postgres: dict[str, object] = {
+        "dsn": record.roles["oncall"],
+        "application_name": "bot-controller",
+        "restart": {"command": [*again, "postgres"]},
+    }
     if "oncall_reserve" in record.roles:
         postgres["reserve_dsn"] = record.roles["oncall_reserve"]
     service |= {
         "postgres": postgres,
-        "redis": {"url": record.url("redis")},
+        "redis": {"url": record.url("redis"), "cache": ["cache:"]},
         "ollama": {"url": record.url("ollama")},
         "logs": {"file": str(folder / "service.log")},
-        "restart": {"command": [*_program(), "lab", "restart"]},
+        "restart": {"command": again},
+        "pool": {"file": str(folder / "service.json"), "key": "pool"},
+        "cooldown": "30s",
         "limits": {"memory": f"{place.MEMORY_LIMIT // 1_000_000}MB", "pool": place.POOL},
         "windows": {"rate": "15s", "baseline": "2m"},
     }

@@ -18,6 +18,10 @@ OTHERS = [(cause, name) for cause, kind in POOL.items() for name in list(kind.va
 ALL = [(15, *fault) for fault in USUAL] + [(18, *fault) for fault in OTHERS] + [(18, *USUAL[-1])]
 # A surge stays in the rate window for a while after it has passed: nothing else follows it in its lab.
 ALL.sort(key=lambda fault: fault[1] == "pool.too_many_requests")
+# A lost index is broken, seen and mended as latency.slow_queries in test_issues.py.
+ALL.remove((15, "pool.slow_queries", "dropped_index"))
+BURN = ("pool.slow_queries", "pool.too_many_requests")
+PARAMS = [pytest.param(*fault, marks=[pytest.mark.burns] if fault[1] in BURN else []) for fault in ALL]
 
 
 def sure(found: dict[str, Any], *kinds: str) -> set[str]:
@@ -46,7 +50,8 @@ def test_a_healthy_lab_is_called_healthy(labs: Callable[[int], Lab], version: in
     assert not sure(found)
 
 
-@pytest.mark.parametrize(("version", "cause", "variant"), ALL)
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("version", "cause", "variant"), PARAMS)
 def test_it_troubles_the_pool_is_found_and_heals(
     labs: Callable[[int], Lab], version: int, cause: str, variant: str
 ) -> None:

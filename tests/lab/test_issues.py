@@ -28,6 +28,8 @@ GROUPS = (
     ("latency.resource_exhaustion",),
     ("latency.too_many_requests",),
 )
+BURN = {"latency.slow_queries", "latency.resource_exhaustion", "latency.too_many_requests"}
+PARAMS = [pytest.param(group, marks=[pytest.mark.burns] if BURN & set(group) else []) for group in GROUPS]
 STRONGER = {"memory": "2", "latency": "1.2"}
 """Memory grows twice as fast as usual: less time to wait."""
 
@@ -45,7 +47,7 @@ def issues(causes: tuple[str, ...]) -> list[str]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("causes", GROUPS, ids="+".join)
+@pytest.mark.parametrize("causes", PARAMS, ids="+".join)
 def test_its_symptom_shows_and_heals(labs: Callable[[int], Lab], causes: tuple[str, ...]) -> None:
     lab = labs(15)
     try:
