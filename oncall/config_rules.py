@@ -1,15 +1,27 @@
 """What must hold in a service file besides its types: addresses, names, forms of signals."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from oncall import dsn
-from oncall.model import SIGNAL_FORMS, HttpBackend, Limits, Service, SignalSpec, Threshold, Tls, Windows
+from oncall.model import (
+    SIGNAL_FORMS,
+    HttpBackend,
+    Limits,
+    PoolAt,
+    RestartBy,
+    Service,
+    SignalSpec,
+    Threshold,
+    Tls,
+    Windows,
+)
+from oncall.units import parse_freeze
 
-Complaint: TypeAlias = tuple[tuple[str, ...], str]
+Complaint: TypeAlias = tuple[tuple[str | int, ...], str]
 """A key path within the service, and what is wrong there (never the value of a secret)."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
@@ -73,6 +85,7 @@ def service_complaints(name: str, service: Service) -> Iterator[Complaint]:
     yield from _addresses(service)
     yield from _stores(service)
     yield from _host(service)
+    yield from _acting(service)
     yield from _limits(service.limits)
     yield from _windows(service.windows)
     for signal, spec in service.signals.items():
@@ -81,7 +94,7 @@ def service_complaints(name: str, service: Service) -> Iterator[Complaint]:
         yield from _named(signal, ("thresholds", signal), _threshold(bounds, service.signals.get(signal)))
 
 
-def _under(key: tuple[str, ...], complaints: Iterator[Complaint]) -> Iterator[Complaint]:
+def _under(key: tuple[str | int, ...], complaints: Iterator[Complaint]) -> Iterator[Complaint]:
     return (((*key, *part), what) for part, what in complaints)
 
 
@@ -195,20 +208,35 @@ def _redis_url(url: str) -> Iterator[Complaint]:
 
 
 def _host(service: Service) -> Iterator[Complaint]:
-    unit = service.unit
-    if unit is not None and (not _UNIT.fullmatch(unit) or ".." in unit):
-        yield ("unit",), "expected the plain name of one systemd unit: no path, pattern, blank, `..` or `;`"
+    yield from _under(("unit",), _unit(service.unit))
     if service.ssh is not None and not _SSH.fullmatch(service.ssh):
         yield ("ssh",), "expected a host as ssh takes it: HOST or USER@HOST"
     if service.logs is not None and not _absolute(service.logs.file):
         yield ("logs", "file"), "expected an absolute path"
-    if service.restart is not None and not _is_command(service.restart.command):
-        yield (
-            ("restart", "command"),
-            "expected a list of words, the program first: [systemctl, restart, NAME]",
-        )
+    yield from _under(("restart",), _restart(service.restart))
+    if service.pool is not None:
+        yield from _under(("pool",), _pool(service.pool))
     if service.runbooks is not None and not service.runbooks.strip():
         yield ("runbooks",), "expected a folder"
+
+
+def _pool(at: PoolAt) -> Iterator[Complaint]:
+    if not _absolute(at.file):
+        yield ("file",), "expected an absolute path"
+    if not at.key.strip() or _CONTROL.search(at.key):
+        yield ("key",), "expected the key of the pool's size, such as database.pool_size"
+    if at.instances < 1:
+        yield ("instances",), f"found {at.instances}, expected at least 1"
+
+
+def _unit(unit: str | None) -> Iterator[Complaint]:
+    if unit is not None and (not _UNIT.fullmatch(unit) or ".." in unit):
+        yield (), "expected the plain name of one systemd unit: no path, pattern, blank, `..` or `;`"
+
+
+def _restart(by: RestartBy | None) -> Iterator[Complaint]:
+    if by is not None and not _is_command(by.command):
+        yield ("command",), "expected a list of words, the program first: [systemctl, restart, NAME]"
 
 
 def _absolute(path: str) -> bool:
@@ -217,6 +245,40 @@ def _absolute(path: str) -> bool:
 
 def _is_command(words: tuple[str, ...]) -> bool:
     return bool(words) and bool(words[0].strip()) and not any("\0" in word for word in words)
+
+
+# --- acting ----------------------------------------------------------------------------------
+
+
+def _acting(service: Service) -> Iterator[Complaint]:
+    """What remediation goes by."""
+    if service.postgres is not None:
+        yield from _under(("postgres", "unit"), _unit(service.postgres.unit))
+        yield from _under(("postgres", "restart"), _restart(service.postgres.restart))
+    if service.redis is not None:
+        yield from _under(("redis", "cache"), _patterns(service.redis.cache))
+        yield from _under(("redis", "protected"), _patterns(service.redis.protected))
+    for number, freeze in enumerate(service.freeze):
+        try:
+            parse_freeze(freeze.begin, freeze.end)
+        except ValueError as wrong:
+            yield ("freeze", number), str(wrong)
+    url = service.announce.slack if service.announce else None
+    if url is not None:
+        yield from _under(("announce", "slack"), _webhook(url))
+
+
+def _patterns(texts: Sequence[str]) -> Iterator[Complaint]:
+    """Prefixes and patterns of keys: one that is empty, or stars alone, would be every key there is."""
+    for number, text in enumerate(texts):
+        if not text.strip(" *?"):
+            yield (number,), "expected the begin of some keys such as `cache:`; this would be all of them"
+
+
+def _webhook(url: str) -> Iterator[Complaint]:
+    parsed = _split(url)
+    if parsed is None or parsed.scheme not in ("http", "https") or not parsed.hostname:
+        yield (), "expected the URL of an incoming webhook, which begins with https:// (or http://)"
 
 
 # --- numbers ---------------------------------------------------------------------------------

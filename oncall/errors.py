@@ -50,3 +50,15 @@ class LabError(OncallError):
     """The lab cannot start, break or stop something."""
 
     exit_code = Exit.UNKNOWN
+
+
+class AuditError(OncallError):
+    """The audit log takes no entry, and without one nothing is done."""
+
+    exit_code = Exit.REFUSED
+
+
+class AuditUnreadable(AuditError):
+    """The audit log cannot be read, or it is not what was written."""
+
+    exit_code = Exit.UNKNOWN

@@ -108,10 +108,13 @@ class SymptomChange(Frozen, frozen=True):
     reason: str | None = None
 
 
+Helped = Literal["fixed", "not_fixed", "worse", "unknown", "nothing_measured"]
+
+
 class Verification(Frozen, frozen=True):
     """`fixed` and `nothing_measured` (no symptom could be read before, the checks hold) count as verified."""
 
-    result: Literal["fixed", "not_fixed", "worse", "unknown", "nothing_measured"]
+    result: Helped
     text: str
     waited_s: float
     checks: tuple[Check, ...] = ()
@@ -196,6 +199,8 @@ class AuditEntry(Frozen, frozen=True):
     text: str | None = None
     results: tuple[TargetResult, ...] = ()
     verification: Verification | None = None
+    torn: str | None = None
+    """Of an entry that follows what a crash left half written: the SHA-256 of those bytes."""
     previous: str = ""
     hash: str = ""
 
@@ -207,6 +212,17 @@ class AuditList(Frozen, frozen=True, tag_field="schema", tag="oncall/audit/1"):
     entries: tuple[AuditEntry, ...]
     open: tuple[int, ...] = ()
     total: int = 0
+    """All entries of the log."""
+    notes: tuple[str, ...] = ()
+
+
+class AuditShown(Frozen, frozen=True, tag_field="schema", tag="oncall/audit-action/1"):
+    """One action as the log has it: its intent (or its refusal) and its outcome; `open` where that is missing."""
+
+    path: str
+    entry: AuditEntry
+    outcome: AuditEntry | None = None
+    open: bool = False
 
 
 class AuditVerified(Frozen, frozen=True, tag_field="schema", tag="oncall/audit-verify/1"):
@@ -218,3 +234,4 @@ class AuditVerified(Frozen, frozen=True, tag_field="schema", tag="oncall/audit-v
     line: int | None = None
     reason: str | None = None
     open: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()

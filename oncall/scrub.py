@@ -13,7 +13,7 @@ from oncall.model import HttpBackend, PostgresAt, Service
 MASK = "***"
 SHORTEST = 3
 """Secrets shorter than this are not looked for: their letters stand in every other word."""
-
+_LONG_PART = 8
 _SECRET_NAME = re.compile(r"(?i)auth|token|secret|pass|cookie|credential|key")
 
 
@@ -66,7 +66,18 @@ def masked(service: Service) -> Service:
     if at_postgres := service.postgres:
         reserve = at_postgres.reserve_dsn and dsn.mask(at_postgres.reserve_dsn)
         changes["postgres"] = replace(at_postgres, dsn=dsn.mask(at_postgres.dsn), reserve_dsn=reserve)
+    if (at_chat := service.announce) and at_chat.slack:
+        changes["announce"] = replace(at_chat, slack=_masked_webhook(at_chat.slack))
     return replace(service, **changes)
+
+
+def _masked_webhook(url: str) -> str:
+    """The address of a webhook is its password: whoever knows the path may post."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return MASK
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{MASK}"
 
 
 def _masked_http(at: HttpBackend) -> HttpBackend:
@@ -89,6 +100,21 @@ def _backends(service: Service) -> Iterator[str]:
         yield from _url(service.redis.url)
     if service.postgres:
         yield from _postgres(service.postgres)
+    if service.announce and service.announce.slack:
+        yield from _webhook(service.announce.slack)
+
+
+def _webhook(url: str) -> Iterator[str]:
+    """All of it, its path, and what can stand alone of that (a short word such as `hook` stands anywhere)."""
+    yield url
+    yield from _url(url)
+    try:
+        path, query = urlsplit(url).path.strip("/"), urlsplit(url).query
+    except ValueError:
+        return
+    yield f"/{path}" if path else ""
+    yield query
+    yield from (part for part in path.split("/") if len(part) >= _LONG_PART)
 
 
 def _http(at: HttpBackend) -> Iterator[str]:

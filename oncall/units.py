@@ -24,6 +24,10 @@ _BYTES = {
     **{f"{p}b": 1000.0**n for n, p in enumerate("kmgt", 1)},
     **{f"{p}ib": 1024.0**n for n, p in enumerate("kmgt", 1)},
 }
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WEEKLY = re.compile(rf"({'|'.join(_DAYS)}) ([01][0-9]|2[0-3]):([0-5][0-9])", re.IGNORECASE | re.ASCII)
+# A date alone does not say whether its day belongs to the freeze.
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}", re.ASCII)
 _SIZE = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{1,15})?)\s*([A-Za-z]{1,3})\s*")
 
 
@@ -61,6 +65,45 @@ def parse_time(text: str, now: datetime) -> datetime:
     if not 1970 < at.year < 9999:
         raise ValueError(f"{text!r}: the year must be from 1971 to 9998")
     return at.replace(tzinfo=at.tzinfo or UTC)
+
+
+def parse_weekly(text: str) -> int:
+    """Minutes since Monday 00:00 of `Fri 16:00`. Raises ValueError with what is allowed."""
+    found = _WEEKLY.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f"{text!r} is not a time of the week: write it like Fri 16:00 (UTC)")
+    return (_DAYS.index(found[1].lower()) * 24 + int(found[2])) * 60 + int(found[3])
+
+
+def parse_freeze(begin: str, end: str) -> tuple[datetime, datetime] | tuple[int, int]:
+    """A freeze: two moments of RFC 3339 (without a zone: UTC), or two times of each week (`Fri 16:00`), in minutes
+    since Monday 00:00 UTC, of which the second may come first. Raises ValueError with what is allowed."""
+    moments = [_moment(text) for text in (begin, end)]
+    if moments[0] and moments[1]:
+        if moments[0] >= moments[1]:
+            raise ValueError(f"the freeze ends at {end}, which is not after its begin at {begin}")
+        return moments[0], moments[1]
+    for text, moment in zip((begin, end), moments, strict=True):
+        if moment is None and not _WEEKLY.fullmatch(text.strip()):
+            raise ValueError(
+                f"{text!r} is not a time: write 2026-12-24T00:00:00Z, or Fri 16:00 for each week (UTC)"
+            )
+    if moments[0] or moments[1]:
+        raise ValueError(f"{begin} and {end} are of two kinds: write two dates, or two times of the week")
+    weekly = parse_weekly(begin), parse_weekly(end)
+    if weekly[0] == weekly[1]:
+        raise ValueError(f"the freeze begins and ends at {begin}: is it never, or always?")
+    return weekly
+
+
+def _moment(text: str) -> datetime | None:
+    if not _MOMENT.match(text.strip()):
+        return None
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return at.replace(tzinfo=at.tzinfo or UTC) if 1970 < at.year < 9999 else None
 
 
 def write_duration(seconds: float) -> str:

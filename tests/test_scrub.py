@@ -6,8 +6,8 @@ from urllib.parse import quote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oncall.model import Basic, HttpBackend, PostgresAt, PrometheusAt, RedisAt, Service
-from oncall.scrub import mask_url, scrub, secrets_of
+from oncall.model import Announce, Basic, HttpBackend, PostgresAt, PrometheusAt, RedisAt, Service
+from oncall.scrub import mask_url, masked, scrub, secrets_of
 
 SECRETS = (
     "pg-canary/%",
@@ -65,3 +65,21 @@ def test_urls_are_shown_without_credentials() -> None:
     assert mask_url("http://token@h/x") == "http://***@h/x"
     assert mask_url("http://h:9090/x") == "http://h:9090/x"
     assert mask_url("user:pw@h") == "***"
+
+
+WEBHOOK = "https://hooks.slack.com/services/T0CANARY/B0CANARY/XcanaryXcanary"
+
+
+def test_the_path_of_a_webhook_is_a_secret() -> None:
+    secrets = secrets_of(Service(announce=Announce(slack=WEBHOOK)))
+    for part in (WEBHOOK, "/services/T0CANARY/B0CANARY/XcanaryXcanary", "XcanaryXcanary"):
+        assert "canary" not in scrub(f"x {part} y", secrets).lower()
+    assert scrub("the services hook", secrets_of(Service(announce=Announce(slack="http://h/hook")))) == (
+        "the services hook"
+    )
+
+
+def test_a_webhook_is_shown_by_its_host_alone() -> None:
+    for url in (WEBHOOK, f"{WEBHOOK}?sig=canary", "https://u:canary@hooks.slack.com/x"):
+        shown = masked(Service(announce=Announce(slack=url))).announce
+        assert shown == Announce(slack="https://hooks.slack.com/***")

@@ -85,6 +85,13 @@ class Options:
 
         return pick(self.load(), self.service)
 
+    def address(self, runbooks: Path | None = None) -> tuple[str, ...]:
+        """The words that mean the same service in another command: those that were needed in this one."""
+        words = ["-s", self.service] if self.service else []
+        words += ["--config", str(self.config.absolute())] if self.config else []
+        words += ["--runbooks", str(runbooks.absolute())] if runbooks else []
+        return tuple(words)
+
 
 def settle(ctx: typer.Context, service: str | None, config: Path | None, output: Output | None) -> Options:
     """The options in force: those after the command win over those before it."""
@@ -96,8 +103,8 @@ def settle(ctx: typer.Context, service: str | None, config: Path | None, output:
     return Options(service=name, config=config or before.config, output=output or before.output)
 
 
-def out() -> "tuple[Console, bool]":
-    """The console for answers on stdout, and whether it takes ASCII only.
+def out(*, error: bool = False) -> "tuple[Console, bool]":
+    """The console for answers on stdout (or for talk on stderr), and whether it takes ASCII only.
 
     No colour and no control codes unless it is a terminal that wants them; 120 columns (or COLUMNS) where there
     is no terminal."""
@@ -108,15 +115,18 @@ def out() -> "tuple[Console, bool]":
     class Paper(Console):
         def on_broken_pipe(self) -> None:
             self.quiet = True
-            let_go()
+            if not error:
+                let_go()
 
-    seen = look(os.environ, encoding=sys.stdout.encoding or "ascii", terminal=sys.stdout.isatty())
+    stream = sys.stderr if error else sys.stdout
+    seen = look(os.environ, encoding=stream.encoding or "ascii", terminal=stream.isatty())
     columns = os.environ.get("COLUMNS", "")
     width = int(columns) if columns.isdigit() and int(columns) else None
     if width is None:
-        width = os.get_terminal_size(1).columns if sys.stdout.isatty() else 120
+        width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 120
     console = Paper(
         width=max(20, width),
+        stderr=error,
         color_system="auto" if seen.color else None,
         force_terminal=seen.color,
         highlight=False,
@@ -124,6 +134,18 @@ def out() -> "tuple[Console, bool]":
         emoji=False,
     )
     return console, seen.ascii_only
+
+
+def note_open_intents() -> None:
+    """Says on stderr that an action was begun and its end is not known: it was killed, or runs now."""
+    from oncall.remediation.audit import open_intents
+
+    for entry in open_intents()[-3:]:
+        when = f"{entry.at:%Y-%m-%d %H:%M:%S} UTC"
+        note(
+            f"warning: {entry.action} of {entry.service}, begun {when} by {entry.who.user}, has no known end"
+        )
+        note(f"  it was killed, or it still runs: oncall audit show {entry.number}")
 
 
 def note(text: str) -> None:
@@ -150,8 +172,8 @@ def let_go() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def run_async(coroutine: "Coroutine[Any, Any, T]") -> "T":
-    """Runs to the end, or until Ctrl-C: then it is over within half a second, whatever still hangs.
+def run_async(coroutine: "Coroutine[Any, Any, T]", grace_s: float | None = None) -> "T":
+    """Runs to the end, or until Ctrl-C: then it is over within half a second (or `grace_s`), whatever still hangs.
 
     A name look-up that hangs sits in a thread that cannot be cancelled, and asyncio would wait for it."""
     import asyncio
@@ -162,7 +184,7 @@ def run_async(coroutine: "Coroutine[Any, Any, T]") -> "T":
         os.write(2, b"oncall: interrupted\n")
         os._exit(Exit.INTERRUPTED)
 
-    timer = threading.Timer(GRACE_S, leave)
+    timer = threading.Timer(GRACE_S if grace_s is None else grace_s, leave)
     timer.daemon = True
 
     async def watched() -> "T":
@@ -191,7 +213,7 @@ async def visibly(work: "Awaitable[T]", states: "Mapping[str, str]") -> "T":
 
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return await work
-    shown = asyncio.create_task(_show_waiting(states))
+    shown = asyncio.create_task(show_waiting(states))
     try:
         return await work
     finally:
@@ -200,7 +222,8 @@ async def visibly(work: "Awaitable[T]", states: "Mapping[str, str]") -> "T":
         await asyncio.wait([shown])
 
 
-async def _show_waiting(states: "Mapping[str, str]") -> None:
+async def show_waiting(states: "Mapping[str, str]") -> None:
+    """After a moment, a line on stderr that says who has not answered yet; until it is cancelled."""
     import asyncio
 
     begun = time.monotonic()

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,7 @@ from oncall.errors import Exit, UsageFault
 if TYPE_CHECKING:
     from oncall.diagnosis.engine import Ask
     from oncall.diagnosis.kept import Saved
-    from oncall.model import Diagnosis, Service
+    from oncall.model import Diagnosis
     from oncall.runbook.loader import Library
 
 TIMEOUT = "10s"
@@ -120,10 +120,10 @@ def diagnose(
     place = check_place(save) if save else None
     wanted = Wanted(issue, alert, runbooks)
     if replay is not None:
-        seen = _again(replay, options.service, wanted)
+        seen = _again(replay, options, wanted)
     else:
         asking = _asking(at, window, baseline, timeout or TIMEOUT, interval or INTERVAL)
-        seen = _now(*options.pick(), asking, wanted, keep=place is not None)
+        seen = _now(options, asking, wanted, keep=place is not None)
     trouble = _keep(seen.look, place, redact=redact) if place and seen.look else None
     _print(seen, options)
     if trouble:
@@ -209,18 +209,19 @@ def _issues(books: "Library", wanted: Wanted) -> tuple[str, ...]:
     return books.issues() if wanted.issue is None else (wanted.issue,)
 
 
-def _now(name: str, service: "Service", asking: "Ask", wanted: Wanted, *, keep: bool) -> Seen:
+def _now(options: Options, asking: "Ask", wanted: Wanted, *, keep: bool) -> Seen:
     """Asks every backend, with a line on the terminal while it takes longer."""
     from datetime import UTC, datetime
 
     from oncall import __version__
     from oncall.diagnosis.run import judged, look, planned, runbooks_of
 
+    name, service = options.pick()
     books = runbooks_of(service, wanted.runbooks)
     plan = planned(service, books, _issues(books, wanted))
     states: dict[str, str] = {}
     gathered, took = common.run_async(common.visibly(look(plan, service, asking, states.__setitem__), states))
-    found = judged(name, service, plan, gathered, took)
+    found = judged(name, service, plan, gathered, took, options.address(wanted.runbooks))
     if not keep:
         return Seen(name, None, found, many=wanted.all)
     from oncall.diagnosis.kept import kept
@@ -239,33 +240,34 @@ def _now(name: str, service: "Service", asking: "Ask", wanted: Wanted, *, keep: 
     return Seen(name, to_keep, found, many=wanted.all)
 
 
-def _again(path: Path, service: str | None, wanted: Wanted) -> Seen:
+def _again(path: Path, options: Options, wanted: Wanted) -> Seen:
     """Judges a saved look with the runbooks in force; talks to nobody."""
     from oncall.diagnosis.run import judged, planned
     from oncall.render.words import replay_of
 
     look = read_saved(path)
-    if service not in (None, look.name):
-        said = f"{path} is of the service {look.name!r}, not of {service!r}"
+    if options.service not in (None, look.name):
+        said = f"{path} is of the service {look.name!r}, not of {options.service!r}"
         raise UsageFault(said, hint="Leave -s out.")
     books = _books_then(look, wanted.runbooks)
     issues = _issues_then(look, path, books, wanted)
     plan = planned(look.service, books, issues)
-    found = judged(look.name, look.service, plan, look.answers_to(plan), look.took_ms)
+    address = replace(options, service=look.name).address(wanted.runbooks)
+    found = judged(look.name, look.service, plan, look.answers_to(plan), look.took_ms, address)
     origin = replay_of(found[0].at, look.version, redacted=look.redacted)
     return Seen(look.name, look, found, many=wanted.all and not look.alone, origin=origin)
 
 
 def _books_then(look: "Saved", more: Path | None) -> "Library":
     """The runbooks in force now; those of the service itself where they are on this machine."""
-    from msgspec.structs import replace
+    from msgspec.structs import replace as replaced
 
     from oncall.diagnosis.run import runbooks_of
 
     own = look.service.runbooks
     if own and not Path(own).expanduser().is_dir():
         common.note(f"note: the service's own runbooks, {own}, are not here; give others with --runbooks")
-        return runbooks_of(replace(look.service, runbooks=None), more)
+        return runbooks_of(replaced(look.service, runbooks=None), more)
     return runbooks_of(look.service, more)
 
 

@@ -146,16 +146,24 @@ def heal(
 @app.command()
 def restart(
     ctx: typer.Context,
+    part: Annotated[
+        str,
+        typer.Argument(
+            metavar="[PART]",
+            help="A part of the lab, such as postgres; the service unless told.",
+            show_default=False,
+        ),
+    ] = "service",
     service: ServiceOption = None,
     config: ConfigOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Restart the sample service, as its unit would be; what was broken stays broken."""
+    """Restart the sample service, or another part, as its unit would be; what was broken stays broken."""
     options = common.settle(ctx, service, config, output)
     from oncall.lab import parts, stack
 
-    parts.restart_service(_folder())
-    common.note("The sample service runs again.")
+    parts.restart(_folder(), part)
+    common.note("The sample service runs again." if part == "service" else f"{part} runs again.")
     if options.output is not Output.TABLE:
         _show(stack.status(_folder()), options)
 

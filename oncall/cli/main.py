@@ -13,11 +13,13 @@ from typing import Annotated
 import typer
 
 from oncall import __version__
+from oncall.cli import audit as audit_command
 from oncall.cli import changes as changes_command
 from oncall.cli import common
 from oncall.cli import config as config_command
 from oncall.cli import diagnose as diagnose_command
 from oncall.cli import lab as lab_command
+from oncall.cli import remediate as remediate_command
 from oncall.cli import runbook as runbook_command
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
 from oncall.cli.quick import quicken
@@ -49,6 +51,8 @@ app = typer.Typer(
 )
 app.command("diagnose")(diagnose_command.diagnose)
 app.command("changes")(changes_command.changes)
+app.add_typer(remediate_command.app, name="remediate")
+app.add_typer(audit_command.app, name="audit")
 app.add_typer(runbook_command.app, name="runbook")
 app.add_typer(config_command.app, name="config")
 app.add_typer(lab_command.app, name="lab")

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oncall import files
 from oncall.errors import OncallError, UsageFault
 
 if TYPE_CHECKING:
@@ -70,17 +71,9 @@ def check_place(path: Path) -> Path:
 
 def write_saved(place: Path, data: bytes) -> str | None:
     """Puts the file there, readable by its owner only; or says why it could not. Never half a file."""
-    fresh = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(place)
+        files.write_whole(place, data)
     except OSError as error:
-        with suppress(OSError):
-            fresh.unlink()
         return _why(error)
     return None
 
@@ -103,4 +96,4 @@ def _head(path: Path) -> bytes:
 def _why(error: Exception) -> str:
     if isinstance(error, OncallError):
         return str(error)
-    return (getattr(error, "strerror", None) or str(error)).lower()
+    return files.why(error)

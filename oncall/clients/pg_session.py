@@ -70,6 +70,7 @@ class Session:
         began = perf_counter()
         try:
             async with asyncio.timeout_at(self.until), aclosing(way(statements)) as stream:
+                await self.wire.settle()
                 async for answer in stream:
                     before, began = began, perf_counter()
                     answers.append((self._judged(answer, in_recovery), (began - before) * 1000))

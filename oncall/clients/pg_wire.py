@@ -305,6 +305,20 @@ class Wire:
 
     # --- ending ----------------------------------------------------------------------------------
 
+    async def settle(self) -> None:
+        """Reads away what an earlier round, given up at its deadline, still gets: the next answer must be its own.
+
+        Raises Lost."""
+        from psycopg.pq import ConnStatus, PipelineStatus
+
+        while self._owed:
+            if self.conn.status == ConnStatus.BAD:
+                raise Lost("it had ended before")
+            await self._result()
+        if self.conn.pipeline_status == PipelineStatus.ON:
+            with _or_lost():
+                self.conn.exit_pipeline_mode()
+
     async def close(self, patience: float = 0.3) -> None:
         """Ends the connection; what still runs is canceled first, for at most `patience` seconds."""
         try:

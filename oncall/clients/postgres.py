@@ -99,6 +99,26 @@ class Opened:
             readings = await _read(self._session, questions, {**known, **variables}, self.facts)
         return Answers(facts=self.facts, by_id=readings, notes=pg_facts.notes(self.facts), sql_sent=self.sent)
 
+    async def act(self, statement: str, deadline_s: float) -> StepReading:
+        """Sends one statement of the program's own that acts, once, outside of any transaction; never a runbook's.
+
+        Where the answer is a TIMEOUT or DOWN it may have acted all the same. Never through a pooler, whose pids
+        and sessions are not ours: NOT_APPLICABLE."""
+        return StepReading(source=SOURCE, query=statement, answer=await self._act(statement, deadline_s))
+
+    async def _act(self, statement: str, deadline_s: float) -> Table | Unavailable:
+        if self._session is None or isinstance(self.facts, Unavailable):
+            assert isinstance(self.facts, Unavailable)
+            return self.facts
+        if self._session.pooled:
+            reason = f"{self._session.where.server}: through a pooler nothing is done"
+            hint = "name the server itself, not the pooler, in postgres.dsn"
+            return Unavailable(kind=Absence.NOT_APPLICABLE, reason=reason, hint=hint)
+        async with self._turn:
+            self._session.until = asyncio.get_running_loop().time() + deadline_s
+            ((answer, _),) = await self._session.answers([statement], in_recovery=self.facts.in_recovery)
+        return _table(answer, self.facts) if isinstance(answer, Rows) else answer
+
 
 @asynccontextmanager
 async def opened(at: PostgresAt, deadline_s: float) -> AsyncIterator[Opened]:

@@ -37,10 +37,9 @@ async def state(unit: str, ssh: str | None, deadline_s: float) -> StepReading:
     """One row on the unit, from this machine's systemd or that of `ssh`, within `deadline_s` seconds.
 
     Text that systemd says is not set or infinite, and what this version does not tell, is None."""
-    if not _NAME.fullmatch(unit) or ".." in unit:
+    name = full_name(unit)
+    if name is None:
         return StepReading(source="systemd", query=None, answer=_no_name())
-    # `systemctl show 12` is job 12, not the unit 12.service
-    name = unit if _TYPED.search(unit) else f"{unit}.service"
     words = ["systemctl", "show", "--no-pager", f"--property={PROPERTIES}", "--", name]
     query = shlex.join(words)
     # Times are printed in the zone of whoever asks; the clock to compare them with is the one there
@@ -49,6 +48,14 @@ async def state(unit: str, ssh: str | None, deadline_s: float) -> StepReading:
     if isinstance(ran, Unavailable):
         return StepReading(source="systemd", query=query, answer=ran)
     return StepReading(source="systemd", query=query, answer=_answer(name, ssh or HERE, ran), ms=ran.ms)
+
+
+def full_name(unit: str) -> str | None:
+    """The unit's name with its type; None for what is not the plain name of one unit."""
+    if not _NAME.fullmatch(unit) or ".." in unit:
+        return None
+    # `systemctl show 12` is job 12, not the unit 12.service
+    return unit if _TYPED.search(unit) else f"{unit}.service"
 
 
 def _no_name() -> Unavailable:

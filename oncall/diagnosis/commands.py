@@ -1,6 +1,10 @@
-"""The command lines that a cause hands over: complete, quoted, aimed at exactly what was seen."""
+"""The command lines that a cause hands over: complete, quoted, aimed at exactly what was seen.
+
+Each runs as it stands. `oncall remediate` looks again, guards, acts and proves; the issue is named so that it knows
+whose symptoms tell whether it helped."""
 
 import shlex
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -9,42 +13,81 @@ from oncall.model import Service, Unavailable
 if TYPE_CHECKING:
     from oncall.diagnosis.readings import DatabaseTarget, Facts
 
-# The identity is checked again in the statement that signals: a transaction (or query) that began when the one that
-# was seen did. The function stands in the select list, never in WHERE, where the planner may call it on rows that do
-# not match.
-_SIGNAL = (
-    "SELECT a.pid, pg_catalog.{function}(a.pid) FROM pg_catalog.pg_stat_activity a"
-    " WHERE a.pid = {pid} AND a.{began} BETWEEN '{low}' AND '{high}'"
-    " AND a.backend_type = 'client backend' AND a.datname = pg_catalog.current_database()"
-    " AND a.pid <> pg_catalog.pg_backend_pid()"
-    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r"
-    " WHERE r.oid = a.usesysid AND (r.rolsuper OR r.rolreplication))"
-)
-# The answer of a step and the server's clock are milliseconds apart; no pid comes back within this time.
-_SLACK_S = 1.0
+_SLOW = "1s"
+"""The monitoring document calls a query slow above one second."""
+_USUAL_MOST = 5
+_MOST = 50
+# What ends a prefix and is no part of it, and what would not be one literal prefix.
+_GLOB = frozenset("*?[]\\")
 
 
 def command_lines(facts: "Facts") -> dict[str, str]:
     """Every command that can be said in full now, by the name that runbooks use."""
-    lines: dict[str, str | None] = {"restart": restart(facts.service)}
+    lines: dict[str, str | None] = {
+        "restart": restart(facts),
+        "restart_database": _restart_database(facts),
+        "flush_cache": _flush(facts),
+        # The runbook says the size behind it.
+        "resize_pool": _remediate(facts, "resize-pool", end="--to") if facts.service.pool else None,
+    }
     target = facts.readings.database
     if target and not target.pooler:
-        root, longest = _first(_rows(facts, "locks")), _first(_of_app(_rows(facts, "longest")))
-        lines["cancel_root"] = _signal(target, "pg_cancel_backend", root, "xact_start", "xact_s")
-        lines["terminate_root"] = _signal(target, "pg_terminate_backend", root, "xact_start", "xact_s")
-        lines["cancel_longest"] = _signal(target, "pg_cancel_backend", longest, "query_start", "running_s")
+        root = _first(_rows(facts, "locks"))
+        lines["cancel_root"] = _kill(facts, target, root)
+        lines["terminate_root"] = _kill(facts, target, root, "--terminate")
+        lines["cancel_slow"] = _cancel_slow(facts)
         lines["rollback_prepared"] = _rollback(target, root)
     return {name: line for name, line in lines.items() if line}
 
 
-def restart(service: Service) -> str | None:
-    """What restarts the service; None where the service file does not say."""
-    if service.restart:
-        return shlex.join(service.restart.command)
-    if not service.unit:
+def restart(facts: "Facts") -> str | None:
+    """What restarts the service; None where the service file does not say how."""
+    return _remediate(facts, "restart") if can_restart(facts.service) else None
+
+
+def can_restart(service: Service) -> bool:
+    return bool(service.restart or service.unit)
+
+
+def _remediate(facts: "Facts", action: str, *options: str, end: str = "") -> str:
+    words = ["oncall", "remediate", action, *facts.address, *options, "--issue", facts.runbook.issue]
+    return shlex.join([*words, "--confirm", *filter(None, [end])])
+
+
+def _restart_database(facts: "Facts") -> str | None:
+    at = facts.service.postgres
+    return _remediate(facts, "restart-database") if at and (at.unit or at.restart) else None
+
+
+def _flush(facts: "Facts") -> str | None:
+    """The prefix that fills Redis most, where it is one."""
+    row = _first(_rows(facts, "prefixes"))
+    prefix = row.get("prefix", "").removesuffix("*")
+    if not prefix or prefix[-1].isalnum() or _GLOB & set(prefix):
         return None
-    line = f"systemctl restart {shlex.quote(service.unit)}"
-    return f"ssh {shlex.quote(service.ssh)} {shlex.quote(line)}" if service.ssh else line
+    return _remediate(facts, "flush-cache", "--prefix", prefix)
+
+
+def _kill(facts: "Facts", target: "DatabaseTarget", row: dict[str, str], *options: str) -> str | None:
+    """That very transaction: the pid with the moment when it began, which is checked again before it is signalled."""
+    if not row.get("pid") or not row.get("xact_s") or row["pid"] == "0":
+        return None
+    began = target.clock - timedelta(seconds=float(row["xact_s"]))
+    moment = began.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _remediate(facts, "kill-queries", "--pid", f"{int(row['pid'])}@{moment}", *options)
+
+
+def _cancel_slow(facts: "Facts") -> str | None:
+    """The app's statements that work for longer than a second; as many as there are, within bounds."""
+    slow = _of_app(_rows(facts, "longest"), lambda row: float(row.get("running_s", 0)) >= 1)
+    if not slow:
+        return None
+    at = facts.service.postgres
+    named = ["--application", at.application_name] if at and at.application_name else []
+    count = _first(_rows(facts, "sessions")).get("running_over_1s", "0")
+    most = min(max(len(slow), int(float(count))), _MOST)
+    more = ["--max", str(most)] if most > _USUAL_MOST else []
+    return _remediate(facts, "kill-queries", "--older-than", _SLOW, *named, *more)
 
 
 def _rows(facts: "Facts", step: str) -> list[dict[str, str]]:
@@ -59,36 +102,20 @@ def _rows(facts: "Facts", step: str) -> list[dict[str, str]]:
     ]
 
 
-def _of_app(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+def _of_app(rows: list[dict[str, str]], wanted: Callable[[dict[str, str]], bool]) -> list[dict[str, str]]:
     """Statements of the app that work, and do not themselves wait for somebody."""
-    return [row for row in rows if row.get("app") == "True" and "blocked_by" not in row]
+    return [row for row in rows if row.get("app") == "True" and "blocked_by" not in row and wanted(row)]
 
 
 def _first(rows: list[dict[str, str]]) -> dict[str, str]:
     return rows[0] if rows else {}
 
 
-def _psql(target: "DatabaseTarget", statement: str, role: str | None = None) -> str:
-    place = ["-h", target.host, "-p", str(target.port), "-U", role or target.role, "-d", target.database]
-    return shlex.join(["psql", *place, "-c", statement])
-
-
-def _signal(target: "DatabaseTarget", function: str, row: dict[str, str], began: str, age: str) -> str | None:
-    if not row.get("pid") or not row.get(age) or row["pid"] == "0":
-        return None
-    low, high = (
-        (target.clock - timedelta(seconds=float(row[age]) - slack)).isoformat(timespec="milliseconds")
-        for slack in (-_SLACK_S, _SLACK_S)
-    )
-    return _psql(
-        target, _SIGNAL.format(function=function, pid=int(row["pid"]), began=began, low=low, high=high)
-    )
-
-
 def _rollback(target: "DatabaseTarget", row: dict[str, str]) -> str | None:
+    """No action of ours: a prepared transaction is somebody's two-phase commit. Only its owner or a superuser may."""
     gid = row.get("gid")
     if not gid:
         return None
+    place = ["-h", target.host, "-p", str(target.port), "-U", row.get("usename") or target.role]
     literal = "'" + gid.replace("'", "''") + "'"
-    # Only its owner or a superuser may.
-    return _psql(target, f"ROLLBACK PREPARED {literal}", row.get("usename"))
+    return shlex.join(["psql", *place, "-d", target.database, "-c", f"ROLLBACK PREPARED {literal}"])

@@ -6,6 +6,7 @@ import msgspec
 
 from oncall.diagnosis.readings import Gathered, Readings, absence_of_backend
 from oncall.model import Absence, Frozen, Service, SignalReading, SignalSpec, StepReading, Table, Unavailable
+from oncall.runbook.expression import bases
 from oncall.runbook.model import PROBES, Runbook, StepSpec
 
 _BACKEND = {"sql": "postgres", "promql": "prometheus", "health": "http"}
@@ -56,6 +57,11 @@ class Plan(Frozen, frozen=True):
     def symptoms(self) -> frozenset[str]:
         """Keys of the signals that decide a severity."""
         return frozenset(_key(self.signals, r.issue, n) for r in self.runbooks for n in r.spec.symptoms)
+
+    def of_symptoms(self) -> "Plan":
+        """The same with no more questions than the symptoms rest on: for measuring again and again."""
+        steps = (r.spec.steps[name] for r in self.runbooks for name in _needed(r))
+        return msgspec.structs.replace(self, questions=_questions(steps))
 
     def readings(self, runbook: Runbook, found: Gathered) -> Readings:
         """What one runbook asked for, out of everything that was read."""
@@ -111,6 +117,24 @@ def plan(runbooks: Iterable[Runbook], service: Service) -> Plan:
         questions=_questions(s for r in books for s in r.spec.steps.values()),
         patterns={k: v for r in books for k, v in r.patterns.items()},
     )
+
+
+def _needed(runbook: Runbook) -> set[str]:
+    """The steps that the symptoms rest on, by way of formulas and bounds."""
+    found: set[str] = set()
+    pending, seen = list(runbook.spec.symptoms), set[str]()
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        signal = runbook.signals.get(name)
+        texts = [runbook.spec.values.get(name), *((signal.value, signal.share_of) if signal else ())]
+        for text in filter(None, texts):
+            pending += [base for n in runbook.expressions[text].names for base in bases(n)]
+        # A name alone, or STEP.COLUMN.
+        found |= {name, (signal.step or "").partition(".")[0] if signal else ""} & set(runbook.spec.steps)
+    return found
 
 
 def _asks(spec: SignalSpec) -> SignalSpec:

@@ -162,8 +162,12 @@ def _gap(found: Value) -> Absence:
 class Facts:
     """Looks up the names of a runbook's expressions in the readings."""
 
-    def __init__(self, runbook: Runbook, service: Service, readings: Readings) -> None:
+    def __init__(
+        self, runbook: Runbook, service: Service, readings: Readings, address: tuple[str, ...] = ()
+    ) -> None:
         self.runbook = runbook
+        self.address = address
+        """The words that name this service on a command line: ("-s", "lab")."""
         self.service = service
         self.readings = readings
         self.quiet_until = quiet_until(runbook, readings)

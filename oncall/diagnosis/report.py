@@ -176,9 +176,10 @@ def diagnosis(
     readings: Readings,
     *,
     duration_ms: int,
+    address: tuple[str, ...] = (),
 ) -> Diagnosis:
-    """The report of one issue."""
-    facts = Facts(runbook, service, readings)
+    """The report of one issue. `address` are the words that name the service on a command line."""
+    facts = Facts(runbook, service, readings, address)
     signals = {n: signal_report(n, facts, specs) for n in specs}
     severity = overall(facts, signals)
     # Where only a gap keeps it from healthy and the symptom itself is well, there is nothing to be sure of.

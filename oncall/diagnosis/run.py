@@ -39,8 +39,10 @@ async def look(
     return found, round((time.monotonic() - begun) * 1000)
 
 
-def judged(name: str, service: Service, asking: Plan, found: Gathered, took_ms: int) -> list[Diagnosis]:
-    """Each issue's report from what was read, worst first. Pure."""
+def judged(
+    name: str, service: Service, asking: Plan, found: Gathered, took_ms: int, address: tuple[str, ...] = ()
+) -> list[Diagnosis]:
+    """Each issue's report from what was read, worst first; its commands name the service by `address`. Pure."""
     reports = [
         diagnosis(
             name,
@@ -49,6 +51,7 @@ def judged(name: str, service: Service, asking: Plan, found: Gathered, took_ms: 
             dict(asking.specs[book.issue]),
             asking.readings(book, found),
             duration_ms=took_ms,
+            address=address,
         )
         for book in asking.runbooks
     ]

@@ -41,6 +41,8 @@ class Found(Frozen, frozen=True):
     losses: tuple[str, ...] = ()
     undo: str | None = None
     notes: tuple[str, ...] = ()
+    words: tuple[str, ...] | None = None
+    """Options that mean exactly these targets and no others that come meanwhile; None: those of the action do."""
 
 
 class Work(Protocol):

@@ -161,8 +161,10 @@ _WRITERS: Mapping[type, Callable[[float], str]] = {Duration: write_duration, Siz
 def _plain(value: object) -> object:
     """Plain data as it would be written in YAML, without what is not set."""
     if isinstance(value, msgspec.Struct):
-        fields = {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
-        return {name: field for name, field in fields.items() if field is not None and field != {}}
+        # As they are written: `from` is no name that Python allows.
+        names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
+        fields = {written: _plain(getattr(value, name)) for written, name in names}
+        return {name: field for name, field in fields.items() if field not in (None, {}, [])}
     if isinstance(value, dict):
         return {name: _plain(field) for name, field in value.items()}
     if isinstance(value, tuple):

@@ -30,8 +30,13 @@ services:
     #   dsn: postgresql://oncall@localhost/my_database
     #   application_name: my-service           # which sessions are the service's
     #   reserve_dsn: postgresql://oncall_reserve@localhost/my_database   # for when no slot is left
+    #   unit: postgresql@15-main               # what `remediate restart-database` restarts
+    #   restart: {command: [patronictl, restart, my-cluster]}   # in place of the unit, where systemd does not run it
 
-    # redis: {url: "redis://:${REDIS_PASSWORD}@localhost:6379/0"}
+    # redis:
+    #   url: "redis://:${REDIS_PASSWORD}@localhost:6379/0"
+    #   cache: ["cache:"]                      # prefixes of keys that `remediate flush-cache` may remove
+    #   protected: ["session:*"]               # patterns of keys that it never touches
     # ollama: {url: http://localhost:11434}
 
     # Where it runs: the systemd unit, or a log file and a command in place of it.
@@ -39,6 +44,18 @@ services:
     # logs: {file: /var/log/my-service.log}
     # restart: {command: [kubectl, rollout, restart, deployment/my-service]}
     # ssh: ops@app-1                           # systemctl and journalctl run there
+
+    # What `oncall remediate` goes by: where the pool's size is written, and when nothing may be changed.
+    # pool:
+    #   file: /etc/my-service/config.yaml      # what `remediate resize-pool` edits
+    #   key: database.pool_size                # the key within it
+    #   format: yaml                           # or toml, ini, env, json, where the file's name does not tell
+    #   instances: 2                           # how many processes read it, each with a pool of that size
+    # cooldown: 5m                             # so long it is not restarted or flushed again
+    # freeze:                                  # two moments, or two times of each week; all in UTC
+    #   - {from: Fri 16:00, to: Mon 08:00, reason: weekend}
+    #   - {from: 2026-12-23T12:00:00Z, to: 2027-01-02T08:00:00Z, reason: holidays}
+    # announce: {slack: "${SLACK_WEBHOOK}"}    # plans and results of actions are posted there
 
     # limits: {memory: 2GB, pool: 20, cpu: 2}
     # windows: {rate: 5m, baseline: 1h}        # rate window, and the quiet time to compare with

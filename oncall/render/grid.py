@@ -31,7 +31,7 @@ CONFIDENCE_STYLE = {
     Confidence.RULED_OUT: FAINT,
     Confidence.UNKNOWN: "magenta",
 }
-_ASCII = str.maketrans(BARS + "–−·" + ELLIPSIS, ASCII_BARS + "---~")
+_ASCII = str.maketrans(BARS + "–−·✓✗" + ELLIPSIS, ASCII_BARS + "---+x~")
 
 
 class Cell(NamedTuple):

@@ -1,5 +1,7 @@
 """The first three lines: what is wrong, why, and the one command to run next."""
 
+from collections.abc import Sequence
+
 from rich.text import Text
 
 from oncall.model import Diagnosis, Next, Severity, Verdict
@@ -53,20 +55,31 @@ def next_lines(label: str, step: Next, width: int, *, at: int = 0) -> list[Text]
 
 def verdict(headline: str, severity: Severity, identity: tuple[str, str, str, str], width: int) -> list[Text]:
     """What is wrong, with whom (service, environment, target, time; empty ones are left out), how bad."""
-    style, word = SEVERITY_STYLE[severity], severity.value
+    style = SEVERITY_STYLE[severity]
     service, environment, _, time = identity
-    short = [service, environment, time]
-    for shown, last in ((identity, word), (identity, ""), (short, word)):
-        named = " · ".join(filter(None, shown))
-        spare = width - cells(headline) - cells(named) - cells(last) - 3
-        if spare >= (2 if last else 0):
-            return [line((headline, style), "   ", named, " " * spare if last else "", (last, style))]
-    spare = max(2, width - cells(headline) - cells(word))
-    if cells(headline) + spare + cells(word) <= width:
-        first = [line((headline, style), " " * spare, (word, style))]
+    ways = ((identity, True), (identity, False), ((service, environment, time), True))
+    return titled(Cell(headline, style), ways, Cell(severity.value, style), width)
+
+
+def titled(head: Cell, ways: Sequence[tuple[Sequence[str], bool]], last: Cell, width: int) -> list[Text]:
+    """A first line: the head, whose it is, at the end of the line the last word.
+
+    `ways` are the parts to name, and whether the last word stands with them: the first that fits is taken. Where
+    none does, the first way's parts stand below."""
+    for parts, ended in ways:
+        named = " · ".join(filter(None, parts))
+        end = last.text if ended else ""
+        spare = width - cells(head.text) - cells(named) - cells(end) - 3
+        if spare >= (2 if end else 0):
+            return [
+                line((head.text, head.style), "   ", named, " " * spare if end else "", (end, last.style))
+            ]
+    spare = max(2, width - cells(head.text) - cells(last.text))
+    if cells(head.text) + spare + cells(last.text) <= width:
+        first = [line((head.text, head.style), " " * spare, (last.text, last.style))]
     else:
-        first = [*indented(headline, width, style=style), line((word, style))]
-    return first + [line(text) for text in pack(list(filter(None, identity)), width)]
+        first = [part for cell in (head, last) for part in indented(cell.text, width, style=cell.style)]
+    return first + [line(text) for text in pack(list(filter(None, ways[0][0])), width)]
 
 
 def identity_of(d: Diagnosis) -> tuple[str, str, str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from oncall.model import ChangeReport, Changes, Diagnosis, Severity
+from oncall.model_acts import ActionPlan, AuditList, AuditShown, AuditVerified, Guards, Remediation
 
 _FIRST = (
     "schema",
@@ -61,6 +62,31 @@ def changes_json(found: Changes) -> bytes:
         first=_whole_onset(found.first) if found.first else None,
     )
     return _encode(msgspec.to_builtins(whole))
+
+
+def plan_json(plan: ActionPlan) -> bytes:
+    """A plan as one JSON document: schema `oncall/plan/1`, the time in whole seconds of UTC."""
+    return _encode(msgspec.to_builtins(_whole_plan(plan), enc_hook=_plain))
+
+
+def remediation_json(done: Remediation) -> bytes:
+    """What became of an action, with its plan: schema `oncall/remediation/1`."""
+    whole = msgspec.structs.replace(done, plan=_whole_plan(done.plan))
+    return _encode(msgspec.to_builtins(whole, enc_hook=_plain))
+
+
+def guards_json(found: Guards) -> bytes:
+    """The guards, explained: schema `oncall/guards/1`."""
+    return _encode(msgspec.to_builtins(found))
+
+
+def audit_json(found: AuditList | AuditShown | AuditVerified) -> bytes:
+    """Entries of the audit log as they are written there: schemas `oncall/audit...`."""
+    return _encode(msgspec.to_builtins(found, enc_hook=_plain))
+
+
+def _whole_plan(plan: ActionPlan) -> ActionPlan:
+    return msgspec.structs.replace(plan, at=_whole(plan.at))
 
 
 def _whole_onset(change: ChangeReport) -> ChangeReport:

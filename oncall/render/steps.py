@@ -1,8 +1,10 @@
 """The rows that the steps brought back, bounded."""
 
+from collections.abc import Sequence
+
 from rich.text import Text
 
-from oncall.model import Diagnosis, Scalar, StepReport
+from oncall.model import Column, Diagnosis, Scalar, StepReport
 from oncall.numbers import humane, scalar
 from oncall.render.grid import FAINT, HEADING, indented, line
 from oncall.render.header import NARROW
@@ -25,10 +27,10 @@ def steps(d: Diagnosis, width: int, above: tuple[str, ...] = ()) -> list[list[Te
     return blocks
 
 
-def fields(step: StepReport, rows: tuple[tuple[Scalar, ...], ...]) -> list[Field]:
+def fields(names: Sequence[Column], rows: Sequence[Sequence[Scalar]]) -> list[Field]:
     """The columns that hold anything, as text."""
     shown = []
-    for index, column in enumerate(step.columns):
+    for index, column in enumerate(names):
         values = [row[index] for row in rows]
         if any(value is not None for value in values):
             texts = tuple(scalar(value, column.unit) for value in values)
@@ -44,7 +46,7 @@ def _block(step: StepReport, width: int) -> list[Text]:
     took = f"{step.probe}, {humane(step.ms, 'ms')}" if step.ms is not None else step.probe
     head = indented(f"{step.title}  ({took})", width, style=HEADING)
     rows = step.rows[: MOST_ROWS if width >= NARROW else FEW_ROWS]
-    shown = fields(step, rows)
+    shown = fields(step.columns, rows)
     body = table(shown, width, indent=2) if shown else [line("  ", "only empty values")]
     more = len(step.rows) - len(rows)
     notes = [f"{more} more rows: --output json has them all"] if more else []

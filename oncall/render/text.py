@@ -60,7 +60,7 @@ def cut(text: str, width: int) -> str:
     """The text, shortened to `width` cells with an ellipsis where it is longer."""
     if width <= 0:
         return ""
-    if cells(text) <= width:
+    if 2 * len(text) <= width or cells(text) <= width:  # no character takes more than two
         return text
     return _take(text, width - 1)[0].rstrip() + ELLIPSIS
 

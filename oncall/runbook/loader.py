@@ -31,7 +31,18 @@ SIGNAL_ATTRIBUTES = frozenset(
 )
 LIMITS = frozenset({"limits.pool", "limits.memory", "limits.cpu"})
 # Command lines that the engine makes from the service and the readings; see diagnosis/commands.py.
-COMMANDS = frozenset({"restart", "cancel_root", "terminate_root", "rollback_prepared", "cancel_longest"})
+COMMANDS = frozenset(
+    {
+        "restart",
+        "restart_database",
+        "cancel_root",
+        "terminate_root",
+        "rollback_prepared",
+        "cancel_slow",
+        "flush_cache",
+        "resize_pool",
+    }
+)
 BACKENDS = ("postgres", "redis", "ollama")
 _ISSUE = re.compile(r"[a-z][a-z0-9_]*")
 _ISSUE_LINE = re.compile(rb"^issue:[ \t]+([a-z][a-z0-9_]*)[ \t]*(?:#.*)?\r?$", re.MULTILINE)

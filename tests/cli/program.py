@@ -106,6 +106,12 @@ class Program:
         assert b"Traceback" not in done.stderr, done.stderr.decode()
         return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
 
+    def paste(self, line: str, timeout: float = 240) -> Said:
+        """A command line as a person pastes it into a shell that has `oncall` on its PATH."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{self.env.get('PATH', os.defpath)}"
+        shell = Program(self.folder, {**self.extra, "PATH": path}, ("sh", "-c"))
+        return shell.run(line, timeout=timeout)
+
     def json(self, *words: str) -> tuple[dict[str, Any], int]:
         """The document that a command prints as JSON, and its exit code."""
         said = self.run("--output", "json", *words)

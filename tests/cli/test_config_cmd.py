@@ -110,10 +110,22 @@ def test_every_commented_line_of_the_template_is_right_too(oncall: Oncall, home:
     # Settings are commented as `# key: ...` at the depth where they belong; sentences begin with a capital.
     text = re.sub(r"^    # (?=[a-z ])", "    ", path.read_text("utf-8"), flags=re.MULTILINE)
     path.write_text(text, "utf-8")
-    env = {**os.environ, "PROMETHEUS_TOKEN": "t", "PROMETHEUS_PASSWORD": "p", "REDIS_PASSWORD": "r"}
+    variables = ("PROMETHEUS_TOKEN", "PROMETHEUS_PASSWORD", "REDIS_PASSWORD")
+    env = {
+        **os.environ,
+        **dict.fromkeys(variables, "x"),
+        "SLACK_WEBHOOK": "https://hooks.slack.com/services/T/B/x",
+    }
     service = load(path, env).services["my-service"]
     assert service.postgres is not None
     assert service.postgres.reserve_dsn is not None
+    assert service.postgres.unit is not None
+    assert service.postgres.restart is not None
+    assert service.redis is not None
+    assert (service.redis.cache, service.redis.protected) == (("cache:",), ("session:*",))
+    assert service.pool is not None
+    assert len(service.freeze) == 2
+    assert service.announce is not None
     assert service.prometheus is not None
     assert service.prometheus.tls is not None
     assert service.signals

@@ -1,7 +1,5 @@
 """What the report says to run next runs as it stands, and hits what was seen and nothing else."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import psycopg
@@ -48,14 +46,12 @@ def test_the_root_of_the_apps_own_waiters_is_ended_not_a_busier_one_elsewhere(
                 bot={"url": page.url, "postgres": {"dsn": as_oncall(postgres), "application_name": APP}}
             )
             found = diagnosed(program, "--interval", "200ms", "--output", "json").json
-        assert found["causes"][0]["id"] == "pool.lock_contention"
-        (step,) = found["causes"][0]["next"]
-        assert str(ours.info.backend_pid) in step["why"]
-        env = {**os.environ, "PGPASSWORD": SECRET}
-        done = subprocess.run(
-            ["sh", "-c", step["command"]], env=env, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+            assert found["causes"][0]["id"] == "pool.lock_contention"
+            (step,) = found["causes"][0]["next"]
+            assert f"--pid {ours.info.backend_pid}@" in step["command"]
+            done = program.paste(f"{step['command']} --wait 5s")
+        # The page goes on to say that somebody waits: it is done, and whether it helped is not proven.
+        assert done.code == Exit.UNVERIFIED, done.all
         wait_until(lambda: not alive(postgres, ours), "the session at the root ended", seconds=10)
         assert alive(postgres, theirs)
     finally:

@@ -19,6 +19,7 @@ class Asked:
     path: str
     headers: Mapping[str, str]
     form: Mapping[str, str]
+    body: bytes = b""
 
 
 TLS_HELLO = b"\x16"
@@ -95,7 +96,7 @@ async def _request(reader: asyncio.StreamReader) -> Asked | None:
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     path, _, query = target.partition("?")
     fields = parse_qs(query, keep_blank_values=True) | parse_qs(body.decode(), keep_blank_values=True)
-    return Asked(method, target, path, headers, {k: v[0] for k, v in fields.items()})
+    return Asked(method, target, path, headers, {k: v[0] for k, v in fields.items()}, body)
 
 
 async def _send(answer: Answer, writer: asyncio.StreamWriter) -> bool:

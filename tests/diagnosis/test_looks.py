@@ -8,6 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from oncall.diagnosis import run
+from oncall.diagnosis.plan import plan
+from oncall.diagnosis.saved import load
+from oncall.runbook.loader import library
 from tests.bench.accuracy import ablation, score
 from tests.bench.accuracy.drawn import Break, Case
 
@@ -48,3 +52,26 @@ def test_a_gap_is_named_and_confirms_nothing_wrong(path: Path, backend: str) -> 
         said = str(diagnosis["unseen"]) + str(diagnosis["causes"]) + str(diagnosis["steps"])
         if ablation.needs(issue, backend) and backend != "history":
             assert "taken away" in said
+
+
+@pytest.mark.parametrize("path", LOOKS, ids=lambda p: p.name.removesuffix(".json.gz"))
+def test_the_symptoms_are_the_same_with_no_more_than_they_rest_on(path: Path) -> None:
+    """What verifies a remediation asks less than the diagnosis, and measures the same."""
+    saved = load(path.read_bytes(), str(path))
+    books = library(signals=saved.service.signals)
+    whole = plan((books.runbook(issue) for issue in saved.issues), saved.service)
+    part, found = whole.of_symptoms(), saved.answers_to(whole)
+    assert 0 < len(part.questions) < 0.5 * len(whole.questions)
+    less = msgspec.structs.replace(
+        found, answers={k: a for k, a in found.answers.items() if k in part.questions}
+    )
+    every, few = (
+        {
+            (d.issue, s.id): (s.value, s.severity, s.warning, s.critical)
+            for d in run.judged(saved.name, saved.service, asking, given, 1)
+            for s in d.signals
+            if s.symptom
+        }
+        for asking, given in ((whole, found), (part, less))
+    )
+    assert every == few

@@ -13,6 +13,8 @@ from oncall.model import Diagnosis
 from tests.render.samples import SAMPLES
 
 S = TypeVar("S", bound=msgspec.Struct)
+_WORDS = ("status", "state", "outcome", "result")
+"""Fields that hold one of a few words."""
 ATTACKS = [
     "\x1b]0;owned\x07",
     "\x9b31m",
@@ -43,7 +45,7 @@ def changed(report: S, text: Callable[[str], str], number: Callable[[float], flo
 
 
 def _changed(value: Any, name: str, text: Callable[[str], str], number: Callable[[float], float]) -> Any:  # noqa: ANN401 - any field of a report
-    if isinstance(value, (Enum, bool, datetime)) or name == "status":
+    if isinstance(value, (Enum, bool, datetime)) or name in _WORDS:
         return value
     if isinstance(value, str):
         return text(value)
