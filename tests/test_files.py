@@ -180,7 +180,7 @@ def test_a_full_disk(place: Path) -> None:
     """No file may grow beyond half a kilobyte."""
     code = 'ulimit -f 1; trap "" XFSZ; exec "$0" "$@"'
     run = KILLED.replace("exec(sys.argv[2])", "")
-    shell = ["/bin/sh", "-c", code, sys.executable, "-c", run, place]
+    shell = ["/bin/sh", "-c", code, sys.executable, "-c", run, str(place)]
     ended = subprocess.run(shell, check=False, capture_output=True, text=True)
     assert "File too large" in ended.stderr
     assert place.read_bytes() == b"pool: 20\n"

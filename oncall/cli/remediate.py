@@ -351,9 +351,14 @@ def _run(options: Options, wanted: "Wanted") -> None:
         )
     if isinstance(done, ActionPlan):
         _print_plan(done, options)
-        raise typer.Exit(Exit.REFUSED if done.barred else Exit.OK)
+        raise typer.Exit(exit_of_plan(done))
     _print_done(done, options)
     raise typer.Exit(exit_of(done))
+
+
+def exit_of_plan(plan: "ActionPlan") -> Exit:
+    """0 a plan was shown; 4 it could not be done whatever is overridden."""
+    return Exit.OK if all(g.overridable for g in plan.barred) else Exit.REFUSED
 
 
 def exit_of(done: "Remediation") -> Exit:

@@ -15,12 +15,11 @@ from oncall.clients.redis_wire import Command, Refused
 from oncall.model import Frozen, Unavailable
 
 _QUIET_S = 0.1
-_COUNT = 1000
+_COUNT = 250
 _SAMPLE = 300
 _PART = 100
 MOST_NAMED = 5
 """Keys of a kind that are shown by name."""
-_TYPED = ("hash", "list", "set", "zset", "stream")
 
 
 class Place(Frozen, frozen=True):
@@ -37,8 +36,6 @@ class Place(Frozen, frozen=True):
     hits_per_s: float | None = None
     misses_per_s: float | None = None
     writes: Unavailable | None = None
-    plain: bool = True
-    """No module adds types of its own."""
 
 
 async def place(line: Line) -> Place | Unavailable:
@@ -68,7 +65,6 @@ async def place(line: Line) -> Place | Unavailable:
         misses_per_s=pair.per_s("keyspace_misses"),
         # PING is refused as writes are, and changes nothing.
         writes=_no_writes(ping, line),
-        plain=b"\nmodule:name=" not in info if isinstance(info, bytes) else False,
     )
 
 
@@ -123,29 +119,27 @@ class Walked:
         passed = 1.0 if self.whole else walked(self.cursor)
         return round(self.keys / passed) if passed > 0.01 else self.keys
 
-    async def walk(self, line: Line, until: float, *, plain: bool) -> None:
+    async def walk(self, line: Line, until: float) -> None:
         """Counts and judges every key until `until` (perf_counter). Raises Lost."""
         match = pattern(self.prefix)
         while not self.whole and self.stopped is None and (self.cursor == b"0" or perf_counter() < until):
-            await self._step(line, match, plain=plain)
+            await self._step(line, match)
         if not self.whole and self.stopped is None:
             await self._usual(line)
 
-    async def _step(self, line: Line, match: bytes, *, plain: bool) -> None:
-        """Asks for all keys and for those of each type, which spares a TYPE for each key."""
+    async def _step(self, line: Line, match: bytes) -> None:
+        """Asks for all keys and for the strings among them, which spares a TYPE for each of most keys."""
         asked: Command = ("SCAN", self.cursor, "MATCH", match, "COUNT", str(_COUNT))
-        replies = await line.ask([asked, *((*asked, "TYPE", kind) for kind in _TYPED)])
-        if isinstance(replies[0], Refused):
-            self.stopped = refusal(replies[0], line.place, line.user)
+        told, of_strings = await line.ask([asked, (*asked, "TYPE", "string")])
+        if isinstance(told, Refused):
+            self.stopped = refusal(told, line.place, line.user)
             return
-        every, *typed = map(scanned, replies)
+        every, strings = scanned(told), scanned(of_strings)
         if every is None:
             raise Lost(odd(line.place), done=False)
-        same = all(one is not None and one[0] == every[0] for one in typed)
-        kinds: dict[bytes, str] = dict.fromkeys(every[1], "string") if same and plain else {}
-        if same:
-            for kind, one in zip(_TYPED, typed, strict=True):
-                kinds.update(dict.fromkeys(one[1] if one else (), kind))
+        # Redis 5 has no TYPE there; and the table may have been resized in between.
+        same = strings if strings and strings[0] == every[0] else None
+        kinds = dict.fromkeys(same[1] if same else (), "string")
         await self._types(line, [key for key in every[1] if key not in kinds], kinds)
         for key in dict.fromkeys(every[1]):
             self._take(key, kinds[key])
@@ -234,11 +228,11 @@ def _measures(key: bytes, kind: str) -> tuple[Command, ...]:
     return asked + tuple(("HEXISTS", key, field) for field in JOB_FIELDS) if kind == "hash" else asked
 
 
-async def walk_all(line: Line, found: Iterable[Walked], until: float, *, plain: bool) -> None:
+async def walk_all(line: Line, found: Iterable[Walked], until: float) -> None:
     """Each prefix with its share of the time that is left. Raises Lost."""
     left = list(found)
     for at, one in enumerate(left):
         now = perf_counter()
         share = (until - now) / (len(left) - at)
-        await one.walk(line, now + 0.8 * share, plain=plain)
+        await one.walk(line, now + 0.8 * share)
         await one.measure(line, now + share)

@@ -36,6 +36,9 @@ USUAL: tuple[bytes, ...] = (*(key for _, key in KNOWN), *(key for key, _ in REGI
 """Names of queues that are asked for one by one, where a walk does not come to its end."""
 JOB_FIELDS = (b"opts", b"data", b"timestamp")
 """A hash with all of these is a job of Bull, whatever prefix it was given."""
+_MARKS = re.compile(
+    b"^(" + b"|".join(map(re.escape, STARTS)) + b")|" + b"|".join(map(re.escape, WITHIN)), re.DOTALL
+)
 _SPECIAL = re.compile(rb"[*?\[\]\\^]")
 
 
@@ -46,10 +49,10 @@ def pattern(prefix: bytes) -> bytes:
 
 def tool_of(key: bytes) -> str | None:
     """The job queue whose key this is, by its name."""
-    for mark, tool in STARTS.items():
-        if key.startswith(mark):
-            return tool
-    return next((tool for mark, tool in WITHIN.items() if mark in key), None)
+    found = _MARKS.search(key)
+    if found is None:
+        return None
+    return STARTS[found[1]] if found[1] else WITHIN[found[0]]
 
 
 class Rules(Frozen, frozen=True):

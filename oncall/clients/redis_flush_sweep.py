@@ -21,9 +21,9 @@ from oncall.clients.redis_flush_names import Rules, pattern
 from oncall.clients.redis_wire import Refused
 from oncall.model import Absence, Unavailable
 
-LEAST, MOST = 25, 500
+LEAST, MOST = 25, 200
 """Keys of a batch."""
-_MOST_COUNT = 5000
+_MOST_COUNT = 2000
 _LONG_S, _SHORT_S = 0.004, 0.002
 """The server's work for one batch: longer than that and batches get smaller, shorter and they grow."""
 _LONGEST_PAUSE_S = 0.1
@@ -83,6 +83,7 @@ class Sweep:
     async def _step(self) -> AsyncIterator[None]:
         begun = perf_counter()
         reply = (await self.line.ask([scan(self._cursor, pattern(self.prefix), self._count)]))[0]
+        took = perf_counter() - begun
         if isinstance(reply, Refused):
             self.failed = refusal(reply, self.line.place, self.line.user)
             return
@@ -92,7 +93,7 @@ class Sweep:
         self._cursor, keys = found
         self._aim(len(keys))
         self._judge(keys)
-        await self._pause(perf_counter() - begun)
+        await self._pause(max(0.0, took - self.line.quickest_s))
         while keys and not (self.others or self.failed):
             batch, keys = keys[: self._size], keys[self._size :]
             await self._batch(batch)

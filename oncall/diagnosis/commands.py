@@ -5,7 +5,6 @@ whose symptoms tell whether it helped."""
 
 import shlex
 from collections.abc import Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from oncall.model import Service, Unavailable
@@ -33,8 +32,8 @@ def command_lines(facts: "Facts") -> dict[str, str]:
     target = facts.readings.database
     if target and not target.pooler:
         root = _first(_rows(facts, "locks"))
-        lines["cancel_root"] = _kill(facts, target, root)
-        lines["terminate_root"] = _kill(facts, target, root, "--terminate")
+        lines["cancel_root"] = _kill(facts, root)
+        lines["terminate_root"] = _kill(facts, root, "--terminate")
         lines["cancel_slow"] = _cancel_slow(facts)
         lines["rollback_prepared"] = _rollback(target, root)
     return {name: line for name, line in lines.items() if line}
@@ -68,13 +67,12 @@ def _flush(facts: "Facts") -> str | None:
     return _remediate(facts, "flush-cache", "--prefix", prefix)
 
 
-def _kill(facts: "Facts", target: "DatabaseTarget", row: dict[str, str], *options: str) -> str | None:
+def _kill(facts: "Facts", row: dict[str, str], *options: str) -> str | None:
     """That very transaction: the pid with the moment when it began, which is checked again before it is signalled."""
-    if not row.get("pid") or not row.get("xact_s") or row["pid"] == "0":
+    if not row.get("pid") or not row.get("xact_start") or row["pid"] == "0":
         return None
-    began = target.clock - timedelta(seconds=float(row["xact_s"]))
-    moment = began.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return _remediate(facts, "kill-queries", "--pid", f"{int(row['pid'])}@{moment}", *options)
+    named = f"{int(row['pid'])}@{row['xact_start']}"
+    return _remediate(facts, "kill-queries", "--pid", named, *options)
 
 
 def _cancel_slow(facts: "Facts") -> str | None:

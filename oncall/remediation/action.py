@@ -41,6 +41,10 @@ class Found(Frozen, frozen=True):
     losses: tuple[str, ...] = ()
     undo: str | None = None
     notes: tuple[str, ...] = ()
+    drops_session: bool = False
+    """The act ends every connection to Postgres: ours is closed before, so that it is not in the way."""
+    later: bool = False
+    """It takes effect with something that comes after it: no symptom can tell whether it helped."""
     words: tuple[str, ...] | None = None
     """Options that mean exactly these targets and no others that come meanwhile; None: those of the action do."""
 

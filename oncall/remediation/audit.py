@@ -6,6 +6,7 @@ the folder of the log; None is this user's."""
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from oncall.errors import AuditError, AuditUnreadable, OncallError
 from oncall.model import Service
 from oncall.model_acts import AuditEntry, AuditVerified, GuardReport
 from oncall.remediation.audit_chain import verified
-from oncall.remediation.audit_file import LOG, AuditFile, Head, Link, backwards
+from oncall.remediation.audit_file import LOG, AuditFile, Head, Link, backwards, peek
 from oncall.remediation.audit_journal import SOCKET, send
 from oncall.remediation.audit_lines import entry_of, line_of, without
 from oncall.remediation.audit_space import no_room
@@ -145,13 +146,26 @@ def open_intents(folder: Path | None = None, most: int = MOST) -> tuple[AuditEnt
     """Intents without an outcome, oldest first: killed in the middle, or under way. Raises nothing.
 
     A log that cannot be read tells of none here: the guard `audit-writable` says that."""
-    found: list[AuditEntry] = []
+    path = log_path(folder)
     try:
-        found += (item for item in tolerant(folder, most) if isinstance(item, AuditEntry))
-    except AuditUnreadable:
+        with AuditFile(path.parent).snapshot() as found:
+            lines = backwards(found[0], found[1]) if found else iter(())
+            return tuple(_open(lines, most))[::-1]
+    except (OSError, AuditUnreadable):
         return ()
-    settled = {item.intent for item in found if item.kind == "outcome"}
-    return tuple(item for item in reversed(found) if item.kind == "intent" and item.number not in settled)
+
+
+def _open(lines: Iterator[bytes], most: int) -> Iterator[AuditEntry]:
+    """Asked at every start: a line is read in full only where it is an intent without an outcome."""
+    settled: set[int | None] = set()
+    for line in islice(lines, most):
+        seen = peek(line)
+        if seen is not None and seen.kind == "outcome":
+            settled.add(seen.intent)
+        elif seen is not None and seen.kind == "intent" and seen.number not in settled:
+            found = entry_of(line)
+            if isinstance(found, AuditEntry):
+                yield found
 
 
 def settled(number: int, folder: Path | None = None) -> AuditEntry | None:

@@ -86,6 +86,14 @@ def link(line: bytes) -> Link | None:
         raise ValueError("its hash fits, but it is no entry") from None
 
 
+def peek(line: bytes) -> Link | None:
+    """The same without a look at its hash: several times as fast, for what is only searched."""
+    try:
+        return msgspec.json.decode(line, type=Link)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
 def misfit(head: Head | None, last: Link) -> str | None:
     """Why the log's end is not the one that was written. One line ahead of its head is a crash between the two."""
     if head is None:

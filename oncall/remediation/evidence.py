@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from oncall import __version__
 from oncall.config import state_folder
 from oncall.errors import AuditError
-from oncall.files import write_whole
+from oncall.files import make_private, write_whole
 from oncall.model import Service
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def keep(name: str, service: Service, before: "Before", plan_id: str) -> Path:
     )
     place = folder() / f"{now:%Y%m%dT%H%M%SZ}-{name}-{plan_id}.json.gz"
     try:
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(place.parent)
         write_whole(place, dump(saved, redact=False, packed=True))
         _tidy(place.parent)
     except OSError as error:

@@ -105,7 +105,8 @@ async def remediate(
         held = stack.enter_context(
             lock.operator_lock(name, wanted.action.name) if wanted.confirm else nullcontext(lock.look(name))
         )
-        session = await stack.enter_async_context(_session(service, wanted.timeout_s))
+        link = await stack.enter_async_context(AsyncExitStack())
+        session = await link.enter_async_context(_session(service, wanted.timeout_s))
         scene = Scene(name, service, session, wanted.timeout_s, wanted.address)
         # One connection: the look of the action waits for its turn, everything else is asked at once.
         before_task = asyncio.create_task(_before(name, service, books, issues, wanted, session, report))
@@ -114,11 +115,16 @@ async def remediate(
             before = await before_task
         finally:
             before_task.cancel()
+            await asyncio.wait([before_task])
         shared = await _shared(name, service, wanted, before, session, held)
         plan = _plan(name, service, wanted, before, work, shared)
         if not wanted.confirm:
             return plan
-        return await _Run(name, service, wanted, report, before, work, plan, session, begun).go()
+        run = _Run(name, service, wanted, report, before, work, plan, session, begun)
+        if work.found.drops_session and not plan.barred:
+            await link.aclose()
+            run.session = None
+        return await run.go()
 
 
 def _issues(books: "Library", wanted: Wanted) -> tuple[str, ...]:
@@ -295,6 +301,7 @@ class _Run:
     async def go(self) -> Remediation:
         if self.plan.barred:
             return self._refused()
+        self._close_open()
         saved = evidence.keep(self.name, self.service, self.before, self.plan.id)
         intent = audit.append(self._entry("intent", plan=self.plan, evidence=str(saved)))
         await self.report.about_to(self.plan)
@@ -315,6 +322,18 @@ class _Run:
         await telling
         await self._announce(done)
         return msgspec.structs.replace(done, notes=tuple(dict.fromkeys(self.notes)))
+
+    def _close_open(self) -> None:
+        """Actions on this service that were killed in the middle: nobody else is at it now, so they have ended."""
+        for left in audit.open_intents():
+            if left.service == self.name:
+                said = "killed before its end was written; what it did is not known"
+                audit.append(
+                    self._entry(
+                        "outcome", action=left.action, intent=left.number, outcome="interrupted", text=said
+                    )
+                )
+                self.notes.append(f"{left.action} of {left.at:%Y-%m-%d %H:%M:%S} UTC: {said}")
 
     def _refused(self) -> Remediation:
         bars = self.plan.barred
@@ -347,7 +366,7 @@ class _Run:
         until = asyncio.get_running_loop().time() + self.wanted.wait_s
         checking = asyncio.create_task(self.work.checks(self.results, until, self.report.tell))
         symptoms = verify.symptoms_of(self.before.found)
-        if getattr(self.work, "needs_restart", False):
+        if self.work.found.later:
             symptoms = {}
         measuring = verify.measure(
             self.name, self.service, self.before.asking, self.session, instances=self.before.instances
@@ -360,18 +379,16 @@ class _Run:
             checking.cancel()
 
     def _entry(self, kind: str, **more: object) -> AuditEntry:
-        return audit.entry(
-            kind,
-            self.service,
-            service=self.name,
-            environment=self.service.environment,
-            action=self.plan.action,
-            argv=self.wanted.argv,
-            issue=self.wanted.issue or self.wanted.alert,
-            overrides=self.wanted.overrides,
-            reason=self.wanted.reason,
-            **more,
-        )
+        ours: dict[str, object] = {
+            "service": self.name,
+            "environment": self.service.environment,
+            "action": self.plan.action,
+            "argv": self.wanted.argv,
+            "issue": self.wanted.issue or self.wanted.alert,
+            "overrides": self.wanted.overrides,
+            "reason": self.wanted.reason,
+        }
+        return audit.entry(kind, self.service, **{**ours, **more})
 
     def _outcome(self, done: Remediation, intent: int) -> AuditEntry:
         return self._entry(

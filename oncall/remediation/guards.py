@@ -70,7 +70,7 @@ GUARDS: tuple[GuardInfo, ...] = (
     ),
     _info(
         "cooldown",
-        (_RESTART, _DATABASE, _FLUSH, _RESIZE),
+        (_RESTART, _DATABASE, _FLUSH),
         "a service that has just been acted on and had no time to show it",
         "the audit log and the unit's own start time, against `cooldown` of the service file (5m)",
         overridable=True,

@@ -91,9 +91,9 @@ def named(plan: ActionPlan) -> tuple[str, str]:
 
 
 def plan_verdict(plan: ActionPlan) -> Verdict:
-    """REFUSED, NOTHING TO DO, or WOULD RESTART: nobody may take a plan for what was done."""
+    """WOULD BE REFUSED, NOTHING TO DO, or WOULD RESTART: nobody may take a plan for what was done."""
     if plan.barred:
-        return Verdict("REFUSED", Severity.CRITICAL)
+        return Verdict("WOULD BE REFUSED", Severity.CRITICAL)
     if not plan.targets:
         return Verdict("NOTHING TO DO", Severity.UNKNOWN)
     return Verdict(f"WOULD {capitals(plan)}", None)

@@ -63,11 +63,13 @@ def first_line(plan: ActionPlan, verdict: Verdict, width: int) -> list[Text]:
     return titled(styled(verdict), ways, Cell(f"plan {cut(plan.id, _ID)}", FAINT), width)
 
 
-def plan_answer(plan: ActionPlan, width: int, above: Sequence[Text] = ()) -> list[Text]:
+def plan_answer(
+    plan: ActionPlan, width: int, above: Sequence[Text] = (), verdict: Verdict | None = None
+) -> list[Text]:
     """What decides: what would be done, what is lost by it, and the command, or the guards that bar it.
 
     `above` stands right below the first line."""
-    lines = [*first_line(plan, plan_verdict(plan), width), *above, *bars(plan, width)]
+    lines = [*first_line(plan, verdict or plan_verdict(plan), width), *above, *bars(plan, width)]
     lines += told("Plan", plan.title, width)
     lines += told("Lost", ", ".join(plan.losses), width) if plan.losses else []
     if plan.barred or not plan.targets:

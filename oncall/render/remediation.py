@@ -48,7 +48,7 @@ def _answer(r: Remediation, width: int) -> list[Text]:
     said = act_sentence(r)
     nothing = indented(NOTHING_CHANGED, width, style=HEADING) if untouched(r) else []
     if r.outcome == "refused" and r.plan.barred:
-        lines = plan_answer(r.plan, width, nothing)
+        lines = plan_answer(r.plan, width, nothing, outcome_verdict(r))
         lines += told("Act", said, width) if said else []
     else:
         lines = [*first_line(r.plan, outcome_verdict(r), width), *nothing]

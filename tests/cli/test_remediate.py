@@ -205,7 +205,7 @@ def test_row_42_killed_in_the_middle(program: Program) -> None:
     victim.kill()
     victim.communicate()
     (work / "fifo").write_text("go on\n")
-    said = program.run("remediate", "restart")
+    said = program.run("remediate", "restart", "--confirm")
     assert "has no known end" in said.err
     assert "oncall audit show 1" in said.err
     assert said.code == Exit.REFUSED
@@ -247,9 +247,10 @@ def test_the_header_comes_before_the_act(program: Program) -> None:
 def test_nothing_is_wrong_why_act(varied: Varied) -> None:
     program = varied()
     plan, code = program.json("remediate", "restart")
-    assert code == Exit.REFUSED
+    assert (code, plan["severity"]) == (Exit.OK, "ok")
     assert guard(plan, "already-healthy")["state"] == "refused"
-    assert plan["severity"] == "ok"
+    report, code = program.json("remediate", "restart", "--confirm")
+    assert (code, report["outcome"]) == (Exit.REFUSED, "refused")
 
 
 # --- words -----------------------------------------------------------------------------------------------

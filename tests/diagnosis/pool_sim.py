@@ -330,6 +330,7 @@ def _steps(world: World, sessions: list[Session], end: float) -> dict[str, Table
         who="pid 4711 (psql)",
         state="idle in transaction",
         xact_s=world.lasts_s,
+        xact_start="2026-01-05T03:12:41.250Z",
         waiting=blocked,
         app_waiting=blocked,
         gid=None,

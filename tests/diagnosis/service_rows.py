@@ -68,6 +68,7 @@ def _postgres(life: Life, told: Told, dice: random.Random) -> dict[str, Table]:
     root = row(pid=4711, kind="session", who="pid 4711 (batch)", gid=None, app=False,
                state="idle in transaction",
                xact_s=max(wait * 1.2, 0.2), waiting=locked, app_waiting=locked, superuser=False,
+               xact_start="2026-01-05T03:12:41.250Z",
                usename="batch",
                datname="deia", application_name="batch", state_s=wait, longest_wait_s=wait, wants="a row",
                query="UPDATE")  # fmt: skip

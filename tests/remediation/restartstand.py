@@ -3,7 +3,10 @@
 import asyncio
 import json
 import os
+import shutil
+import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, nullcontext
@@ -144,3 +147,25 @@ def healthy(port: int) -> bool:
             return bool(json.load(answer)["status"] == "healthy")
     except OSError:
         return False
+
+
+def keep_journal(folder: Path, monkeypatch: pytest.MonkeyPatch, unit: str, *invocations: str) -> None:
+    """A journal as the system's manager would have written it: the tests' own manager writes to its console."""
+    folder.mkdir(exist_ok=True)
+    now = int(time.time() * 1e6)
+    fields = [
+        f"__REALTIME_TIMESTAMP={now - i}\n__MONOTONIC_TIMESTAMP={5_000_000 + i}\n_BOOT_ID={'a' * 32}\n"
+        f"_PID=1\n_UID=0\n"
+        f"MESSAGE=Started {unit}.\nMESSAGE_ID=39f53479d3a045ac8e11786248231fbf\n"
+        f"UNIT={unit}\nINVOCATION_ID={invocation}\n\n"
+        for i, invocation in enumerate(invocations)
+    ]
+    (folder / "x.export").write_text("".join(fields))
+    remote = "/lib/systemd/systemd-journal-remote"
+    subprocess.run([remote, "-o", folder / "x.journal", folder / "x.export"], check=True, capture_output=True)
+    shim = folder / "journalctl"
+    shim.write_text(
+        f'#!/bin/sh\nexec {shutil.which("journalctl", path="/usr/bin:/bin")} --file {folder}/x.journal "$@"\n'
+    )
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", path_with(folder))

@@ -53,7 +53,7 @@ def test_the_plan_counts_keys_bytes_ttls_and_types(server: Server, admin: Redis)
     assert 0.5 < row["ttl_share"] < 0.9
     assert any("are estimated from 300 keys" in note for note in found.table.notes)
     assert any("have no TTL" in loss for loss in found.losses)
-    assert found.does[0] == r"SCAN 0 MATCH cache:* COUNT 500, to the end"
+    assert found.does[0] == r"SCAN 0 MATCH cache:* COUNT 200, to the end"
 
 
 def test_a_look_changes_nothing(server: Server, admin: Redis) -> None:
@@ -211,7 +211,7 @@ def test_where_the_time_was_over_it_says_at_least(
     monkeypatch.setattr("oncall.remediation.actions.flush_cache._ALL_SHARE", 0.0)
     found = looked(scene(server.url), "cache:")
     assert not barred(found)
-    assert "at least 1," in found.title
+    assert "at least " in found.title
     assert "the others are checked as they go" in guard(found, "queue-in-cache").text
     assert found.table is not None
     assert any("the time to count was over" in note for note in found.table.notes)

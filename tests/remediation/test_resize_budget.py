@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ PASSED, REFUSED, UNKNOWN = GuardState.PASSED, GuardState.REFUSED, GuardState.UNK
 @pytest.fixture(scope="module", params=[15, 18])
 def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """A server with 30 slots, 3 for superusers; on 18 also 4 reserved ones."""
-    more = {"reserved_connections": 4} if request.param == 18 else {}
+    more: dict[str, Any] = {"reserved_connections": 4} if request.param == 18 else {}
     folder = tmp_path_factory.mktemp("small")
     with stand(folder, request.param, max_connections=30, superuser_reserved_connections=3, **more) as made:
         made.admin.execute("CREATE ROLE app LOGIN PASSWORD 'p'")

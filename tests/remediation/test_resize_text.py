@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from oncall.remediation.actions.settings_file import (
@@ -241,7 +241,6 @@ def test_any_json(
     check("json", json.dumps(doc[0], indent=indent, ensure_ascii=plain), json.loads, *doc, bom)
 
 
-@settings(max_examples=60)
 @given(
     document(NAMES),
     st.sampled_from([True, False, None]),

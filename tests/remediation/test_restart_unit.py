@@ -2,9 +2,6 @@
 
 import asyncio
 import os
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from oncall.clients import unit_acting
-from oncall.clients.unit_acting import Unit, may_restart, span
+from oncall.clients.unit_acting import Unit, may_restart
 from oncall.errors import ConfigError, Exit, UsageFault
 from oncall.lab.process import free_port
-from oncall.model import Absence, Service, Unavailable
+from oncall.model import Service, Unavailable
 from oncall.model_acts import GuardState
 from oncall.remediation.actions import restart_guards
 from oncall.remediation.actions.restart import Restart
@@ -26,6 +23,7 @@ from tests.remediation.restartstand import (
     acted,
     at_work,
     guard,
+    keep_journal,
     manager_with,
     path_with,
     plan,
@@ -34,40 +32,16 @@ from tests.remediation.restartstand import (
 )
 
 PASSED, REFUSED, UNKNOWN = GuardState.PASSED, GuardState.REFUSED, GuardState.UNKNOWN
-UNLIMITED = "StartLimitIntervalSec=0"
+UNLIMITED = "[Unit]\nStartLimitIntervalSec=0\n"
+SLEEPS = "[Service]\nExecStart=/bin/sleep 1000\n"
+CRASHES = "[Service]\nExecStart=/bin/sh -c 'exit 3'\n"
+NEVER_READY = f"{SLEEPS}Type=notify\n"
 UNITS = {
-    "fine.service": f"""
-        [Unit]
-        {UNLIMITED}
-        [Service]
-        ExecStart=/bin/sleep 1000
-        """,
-    "crashes.service": f"""
-        [Unit]
-        {UNLIMITED}
-        [Service]
-        ExecStart=/bin/sh -c 'exit 3'
-        """,
-    "loops.service": """
-        [Unit]
-        StartLimitIntervalSec=0
-        [Service]
-        ExecStart=/bin/sh -c 'exit 3'
-        Restart=always
-        RestartSec=1000
-        """,
-    "never-ready.service": """
-        [Service]
-        Type=notify
-        ExecStart=/bin/sleep 1000
-        TimeoutStartSec=infinity
-        """,
-    "too-slow.service": """
-        [Service]
-        Type=notify
-        ExecStart=/bin/sleep 1000
-        TimeoutStartSec=1
-        """,
+    "fine.service": UNLIMITED + SLEEPS,
+    "crashes.service": UNLIMITED + CRASHES,
+    "loops.service": f"{UNLIMITED}{CRASHES}Restart=always\nRestartSec=1000\n",
+    "never-ready.service": f"{NEVER_READY}TimeoutStartSec=infinity\n",
+    "too-slow.service": f"{NEVER_READY}TimeoutStartSec=1\n",
     "stubborn.service": """
         [Unit]
         StartLimitIntervalSec=0
@@ -77,27 +51,15 @@ UNITS = {
         ExecStart=/bin/sh -c 'trap "" TERM; systemd-notify --ready; while :; do sleep 1000; done'
         TimeoutStopSec=3
         """,
-    "twice.service": """
-        [Unit]
-        StartLimitBurst=2
-        StartLimitIntervalSec=1000
-        [Service]
-        ExecStart=/bin/sleep 1000
-        """,
-    "seldom.service": """
-        [Unit]
-        StartLimitBurst=5
-        StartLimitIntervalSec=1000
-        [Service]
-        ExecStart=/bin/sleep 1000
-        """,
-    "base.service": f"[Unit]\n{UNLIMITED}\n[Service]\nExecStart=/bin/sleep 1000\n",
-    "bound.service": "[Unit]\nBindsTo=base.service\nAfter=base.service\n[Service]\nExecStart=/bin/sleep 1000\n",
-    "behind.service": "[Unit]\nRequires=bound.service\nAfter=bound.service\n[Service]\nExecStart=/bin/sleep 1000\n",
-    "cold.service": "[Unit]\nRequires=base.service\n[Service]\nExecStart=/bin/sleep 1000\n",
+    "twice.service": f"[Unit]\nStartLimitBurst=2\nStartLimitIntervalSec=1000\n{SLEEPS}",
+    "seldom.service": f"[Unit]\nStartLimitBurst=5\nStartLimitIntervalSec=1000\n{SLEEPS}",
+    "base.service": UNLIMITED + SLEEPS,
+    "bound.service": f"[Unit]\nBindsTo=base.service\nAfter=base.service\n{SLEEPS}",
+    "behind.service": f"[Unit]\nRequires=bound.service\nAfter=bound.service\n{SLEEPS}",
+    "cold.service": f"[Unit]\nRequires=base.service\n{SLEEPS}",
     "some.target": "[Unit]\nRequires=base.service\n",
-    "once.service": f"[Unit]\n{UNLIMITED}\n[Service]\nType=oneshot\nExecStart=/bin/true\n",
-    "by-others.service": "[Unit]\nRefuseManualStop=yes\n[Service]\nExecStart=/bin/sleep 1000\n",
+    "once.service": f"{UNLIMITED}[Service]\nType=oneshot\nExecStart=/bin/true\n",
+    "by-others.service": f"[Unit]\nRefuseManualStop=yes\n{SLEEPS}",
     "bad.service": "[Service]\nRestart=always\n",
 }
 
@@ -159,7 +121,7 @@ def test_a_unit_that_is_stopped_is_started(manager: Systemd) -> None:
 def test_a_unit_with_a_service_that_answers(manager: Systemd, tmp_path: Path) -> None:
     port = free_port()
     words = " ".join(server_words(tmp_path, port))
-    manager.add("answers.service", f"[Unit]\n{UNLIMITED}\n[Service]\nExecStart={words}\n")
+    manager.add("answers.service", f"{UNLIMITED}[Service]\nExecStart={words}\n")
     manager.ctl("start", "answers")
     told = acted(Restart(), service("answers", url=f"http://127.0.0.1:{port}"))
     assert [c.holds for c in told.checks] == [True, True], told.checks
@@ -295,68 +257,6 @@ def test_starts_below_the_limit_are_counted(
     assert (limit.state, limit.text) == (PASSED, "2 starts counted in the journal, limit 5 in 16 min 40 s")
 
 
-def keep_journal(folder: Path, monkeypatch: pytest.MonkeyPatch, unit: str, *invocations: str) -> None:
-    """A journal as the system's manager would have written it: the tests' own manager writes to its console."""
-    folder.mkdir(exist_ok=True)
-    now = int(time.time() * 1e6)
-    fields = [
-        f"__REALTIME_TIMESTAMP={now - i}\n__MONOTONIC_TIMESTAMP={5_000_000 + i}\n_BOOT_ID={'a' * 32}\n"
-        f"_PID=1\n_UID=0\n"
-        f"MESSAGE=Started {unit}.\nMESSAGE_ID=39f53479d3a045ac8e11786248231fbf\n"
-        f"UNIT={unit}\nINVOCATION_ID={invocation}\n\n"
-        for i, invocation in enumerate(invocations)
-    ]
-    (folder / "x.export").write_text("".join(fields))
-    remote = "/lib/systemd/systemd-journal-remote"
-    subprocess.run([remote, "-o", folder / "x.journal", folder / "x.export"], check=True, capture_output=True)
-    shim = folder / "journalctl"
-    shim.write_text(
-        f'#!/bin/sh\nexec {shutil.which("journalctl", path="/usr/bin:/bin")} --file {folder}/x.journal "$@"\n'
-    )
-    shim.chmod(0o755)
-    monkeypatch.setenv("PATH", path_with(folder))
-
-
-UNIT = Unit(
-    name="x.service", place="this machine", node="n", login="deploy", root=False, active="active", sub="running",
-    result="success", type="simple", invocation="a" * 32, restarts=0, job="", pid=7, status=0, now=10_000.0,
-    entered=9_000.0, started=9_000.0, refuses_by_hand=False, file_changed=False, limit_s=10.0, burst=5,
-    start_s=90.0, stop_s=90.0,
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("changes", "counted", "state", "says"),
-    [
-        ({"burst": 0}, None, PASSED, "no start limit"),
-        ({"limit_s": 0.0}, None, PASSED, "no start limit"),
-        ({}, None, PASSED, "no start counts any more (limit 5 in 10 s)"),
-        ({"started": None, "active": "inactive"}, None, PASSED, "not started"),
-        ({"started": None}, 1, PASSED, "1 start counted"),
-        ({"started": None}, Unavailable(kind=Absence.DENIED, reason="no"), UNKNOWN, "systemd does not tell"),
-        # The clocks are cut to whole seconds: 11 s may be less than 10
-        ({"started": 9_989.0}, 4, PASSED, "4 starts counted"),
-        ({"started": 9_989.0}, 5, REFUSED, "5 starts counted"),
-        ({"started": 9_995.0, "burst": 1}, 1, REFUSED, "limit 1"),
-        (
-            {"started": 9_995.0, "restarts": 4},
-            Unavailable(kind=Absence.DENIED, reason="no"),
-            REFUSED,
-            "after 4",
-        ),
-        ({"started": 9_995.0}, Unavailable(kind=Absence.DENIED, reason="no"), UNKNOWN, "is not known: no"),
-        ({"limit_s": None}, 1, PASSED, "limit 5 in all"),
-        ({"limit_s": None}, Unavailable(kind=Absence.NO_DATA, reason="no"), UNKNOWN, "is not known"),
-    ],
-)
-def test_the_start_limit(
-    changes: dict[str, object], counted: int | Unavailable | None, state: GuardState, says: str
-) -> None:
-    report = restart_guards.start_limit(replace(UNIT, **changes), counted)
-    assert report.state is state
-    assert says in report.text
-
-
 def test_row_36_inside_the_cooldown(manager: Systemd) -> None:
     manager.ctl("restart", "fine")
     before = manager.shown("fine", "InvocationID")
@@ -416,7 +316,7 @@ def test_row_35_what_is_no_unit(unit: str, says: str) -> None:
 
 
 def test_row_35_one_whose_file_is_gone_is_not_stopped(manager: Systemd) -> None:
-    manager.add("gone.service", "[Service]\nExecStart=/bin/sleep 1000\n")
+    manager.add("gone.service", SLEEPS)
     manager.ctl("start", "gone")
     (manager.units / "gone.service").unlink()
     manager.ctl("daemon-reload")
@@ -484,14 +384,3 @@ def test_row_38_without_the_right(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert "nobody may not restart fine.service" in report.text
     assert "polkit.addRule" in (report.hint or "")
     assert '"fine.service"' in (report.hint or "")
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("1min 30s", 90), ("16min 40s", 1000), ("0", 0), ("infinity", None), ("", None), ("10s", 10),
-        ("500ms", 0.5), ("1h", 3600), ("1month 2d", 2629800 + 2 * 86400), ("100us", 1e-4), ("5 apples", None),
-    ],
-)  # fmt: skip
-def test_spans(text: str, seconds: float | None) -> None:
-    assert span(text) == (None if seconds is None else pytest.approx(seconds))

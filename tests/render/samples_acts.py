@@ -128,9 +128,7 @@ def kill() -> ActionPlan:
             "--override freeze --reason 'INC-4711: the pool is exhausted' --plan 77aa01bc9d --confirm"
         ),
         table=SESSIONS,
-        does=tuple(
-            f"SELECT pg_terminate_backend({4711 + n}, 5000) … if it is still the same" for n in range(3)
-        ),
+        does=tuple(_SIGNAL.format(pid=4711 + n, second=10 + n) for n in range(3)),
         losses=("the work of 3 open transactions, which is rolled back",),
         issues=("pool",),
     )

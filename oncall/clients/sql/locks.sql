@@ -61,6 +61,7 @@ SELECT
   c.longest_wait_s,
   w.wants,
   (SELECT r.rolsuper OR r.rolreplication FROM pg_catalog.pg_roles AS r WHERE r.oid = a.usesysid) AS superuser,
+  pg_catalog.to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS xact_start,
   a.query
 FROM counted AS c
 LEFT JOIN wanted AS w ON w.root = c.root

@@ -152,7 +152,7 @@ class Flushing:
         may = await rights(line, there.user, (b"",) if every else prefixes, there.version, flush=every)
         walks = tuple(Walked(prefix, rules) for prefix in ((b"",) if every else prefixes))
         until = perf_counter() + self._budget_s
-        await walk_all(line, walks, until, plain=there.plain)
+        await walk_all(line, walks, until)
         return Seen(line.place, there, may, walks, rules, every)
 
     @property
@@ -249,7 +249,7 @@ class Flushing:
         patience = min(_CHECK_S, max(0.2, until - asyncio.get_running_loop().time()))
         since_s = perf_counter() - self._begun
         try:
-            await left.walk(line, perf_counter() + patience, plain=True)
+            await left.walk(line, perf_counter() + patience)
             await left.measure(line, perf_counter() + patience)
         except Lost as lost:
             return Check(text=f"whether keys of {done.id} are left could not be told: {lost}", holds=None)

@@ -5,7 +5,7 @@ import math
 import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from oncall.errors import ConfigError, UsageFault
@@ -178,7 +178,24 @@ def _found(
         does=tuple(signal(v, terminate=action.terminate) for v in selection.targets),
         losses=kill_words.losses(selection.targets, terminate=action.terminate),
         notes=(*notes, *said),
+        words=_pinned(action, selection.targets),
     )
+
+
+def _pinned(action: KillQueries, targets: Sequence[Victim]) -> tuple[str, ...] | None:
+    """Exactly these, each by pid and transaction: who comes meanwhile and fits the filter as well is not meant."""
+    if not targets:
+        return None
+    named = replace(
+        action,
+        pids=tuple(_exactly(v) for v in targets),
+        blockers=False,
+        older_than_s=None,
+        idle_in_transaction_s=None,
+        application=None,
+        most=max(len(targets), KillQueries.most),
+    )
+    return named.words
 
 
 def _identity(v: Victim) -> Mapping[str, Scalar]:

@@ -197,6 +197,7 @@ async def _found(scene: Scene, at: PoolAt, edit: Edit) -> Found:
         losses=resize_words.losses(slots, edit.to * at.instances),
         undo=resize_words.command(scene, "resize-pool", *back, "--confirm"),
         notes=resize_words.notes(scene, edit.to),
+        later=True,
     )
 
 
@@ -249,9 +250,6 @@ class ResizeWork:
     scene: Scene
     found: Found
     edit: Edit | None = None
-
-    needs_restart = True
-    """The symptoms cannot change before the service has read the file again."""
 
     async def apply(self, tell: Tell) -> AsyncIterator[TargetResult]:
         """The one file, at once: there is no middle in which it could be left."""

@@ -4,13 +4,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from oncall.clients.postgres import Question, load_sql
 from oncall.errors import UsageFault
 from oncall.model import Absence, Scalar, Unavailable
 from oncall.remediation.action import Scene, Work
-from oncall.remediation.actions.restart_command import command_work
+from oncall.remediation.actions.restart_command import CommandWork, command_work
 from oncall.remediation.actions.restart_proofs import database_back, first_row
-from oncall.remediation.actions.restart_unit import Aim, unit_work
+from oncall.remediation.actions.restart_unit import Aim, Unreached, UnitWork, unit_work
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,14 @@ class RestartDatabase:
             hint = "Write `unit: NAME` under postgres in the service file, or `restart: {command: [...]}`."
             raise UsageFault(said, hint=hint)
         aim = await _aim(scene)
+        work: CommandWork | UnitWork | Unreached
         if at.restart is not None:
-            yield command_work(at.restart.command, scene, aim)
-        elif at.unit is not None:
-            yield await unit_work(at.unit, scene, aim)
+            work = command_work(at.restart.command, scene, aim)
+        else:
+            assert at.unit is not None
+            work = await unit_work(at.unit, scene, aim)
+        work.found = replace(work.found, drops_session=True)
+        yield work
 
 
 async def _aim(scene: Scene) -> Aim:
