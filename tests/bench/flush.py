@@ -89,9 +89,8 @@ def told(name: str, waits: list[float], url: str, more: str = "") -> float:
     more = f"longest command {longest_command(url):5.1f} ms   {more}"
     over = sum(wait > _LIMIT_MS for wait in waits)
     p99 = quantiles(waits, n=100)[-1]
-    print(
-        f"{name:<6} longest wait {max(waits):6.1f} ms   p99 {p99:5.2f} ms   {over} of {len(waits):,} over the limit   {more}"
-    )
+    late = f"{over} of {len(waits):,} over the limit"
+    print(f"{name:<6} longest wait {max(waits):6.1f} ms   p99 {p99:5.2f} ms   {late}   {more}")
     return max(waits)
 
 

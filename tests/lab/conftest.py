@@ -51,13 +51,29 @@ class Lab:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    def diagnose(self) -> dict[str, Any]:
-        """What `oncall diagnose pool` says of the lab now, with its exit code."""
+    def diagnose(self, issue: str = "pool") -> dict[str, Any]:
+        """What `oncall diagnose` says of the lab now, with its exit code."""
         _, env = self.command()
-        words = [sys.executable, "-m", "oncall", "-s", "lab", "diagnose", "pool", "--output", "json"]
+        words = [sys.executable, "-m", "oncall", "-s", "lab", "diagnose", issue, "--output", "json"]
         done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=90, check=False)
         found: dict[str, Any] = {**json.loads(done.stdout), "exit": done.returncode}
         return found
+
+    def paste(self, line: str, state: Path) -> dict[str, Any]:
+        """What a command line says as JSON, as a person pastes it into a shell, with its exit code."""
+        _, env = self.command()
+        path = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
+        done = subprocess.run(
+            ["sh", "-c", f"{line} --output json"],
+            env={**env, "PATH": path, "XDG_STATE_HOME": str(state)},
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert done.stdout, done.stderr
+        said: dict[str, Any] = {**json.loads(done.stdout), "exit": done.returncode}
+        return said
 
     def start(self, *words: str) -> "subprocess.Popen[bytes]":
         command, env = self.command(*words)
@@ -65,6 +81,26 @@ class Lab:
 
     def leaves_nothing(self) -> bool:
         return not marked(self.folder) and not self.folder.exists() and not list(self.home.iterdir())
+
+
+def closes_the_circle(lab: Lab, cause: str, state: Path) -> None:
+    """The command that the diagnosis hands over is run as it stands, acts, and proves that it helped."""
+    handed: list[str] = []
+
+    def first() -> bool:
+        found = lab.diagnose(cause.partition(".")[0])["causes"][0]
+        handed[:] = [step["command"] for step in found["next"]] if found["id"] == cause else []
+        return bool(handed)
+
+    until(first, 60)
+    done = lab.paste(handed[0], state)
+    if done["plan"]["action"] == "resize-pool":
+        # It is written, and takes effect with the restart that it offers.
+        assert done["exit"] == 0, done
+        done = lab.paste(done["next"][0]["command"], state)
+    assert done["outcome"] == "done", done
+    assert done["verification"]["result"] == "fixed", done["verification"]
+    assert done["exit"] == 0
 
 
 def until(wanted: Callable[[], bool], seconds: float = 60) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from oncall.clients.redis_flush_look import Walked
 from oncall.clients.redis_flush_names import Rules
@@ -308,3 +309,30 @@ def test_a_server_that_is_not_there_bars_and_is_named() -> None:
     assert report.state is GuardState.UNKNOWN
     assert "connection refused" in report.text
     assert "canary" not in repr(found)
+
+
+def test_a_server_that_is_busy_with_a_script_bars_and_the_script_goes_on(
+    server: Server, admin: Redis
+) -> None:
+    admin.set("cache:1", 1)
+    admin.config_set("lua-time-limit", 1)
+    with Redis.from_url(server.url) as other:
+        connection = other.connection_pool.get_connection()
+        connection.send_command("EVAL", "while true do end", 0)
+        await_that(lambda: is_busy(admin))
+        try:
+            report = guard(looked(scene(server.url), "cache:"), "rights")
+            assert is_busy(admin)
+        finally:
+            admin.script_kill()
+        with pytest.raises(ResponseError, match=r"(?i)killed"):
+            connection.read_response()
+    assert report.state is GuardState.UNKNOWN
+    assert "it is busy with a script" in report.text
+
+
+def is_busy(admin: Redis) -> bool:
+    try:
+        return not admin.ping()
+    except ResponseError as said:
+        return str(said).startswith("BUSY")

@@ -56,9 +56,7 @@ def named(seen: Seen) -> str:
 def _selection(seen: Seen) -> GuardReport:
     name = "empty-selection"
     if seen.some:
-        text = (
-            "the whole database" if seen.all else f"{len(seen.some)} of {len(seen.walks)} prefixes have keys"
-        )
+        text = "the whole database" if seen.all else ", ".join(shown(walk.prefix) for walk in seen.some)
         return passed(name, text)
     if not seen.whole:
         return unknown(

@@ -122,7 +122,7 @@ def _losses(seen: Seen) -> Iterator[str]:
 
 def _herd(seen: Seen) -> str:
     hits = seen.place.hits_per_s
-    if hits is None:
+    if not hits:
         return "whatever the cache answered goes to the database until it has filled again"
     rate = humane(hits, "per_second")
     return f"it answers {rate} reads now (of all prefixes): they miss, and go to the database, until it has filled"
