@@ -82,7 +82,7 @@ TimeoutOption = Annotated[
 ]
 
 
-@app.command()
+@app.command(short_help="Restart the service.")
 def restart(
     ctx: typer.Context,
     confirm: ConfirmOption = False,
@@ -106,7 +106,7 @@ def restart(
     _do(options, Restart(), *common_words)
 
 
-@app.command("restart-database")
+@app.command("restart-database", short_help="Restart its Postgres.")
 def restart_database(
     ctx: typer.Context,
     confirm: ConfirmOption = False,
@@ -130,7 +130,7 @@ def restart_database(
     _do(options, RestartDatabase(), *common_words)
 
 
-@app.command("kill-queries")
+@app.command("kill-queries", short_help="Cancel statements or end sessions.")
 def kill_queries(
     ctx: typer.Context,
     older_than: Annotated[
@@ -193,7 +193,7 @@ def kill_queries(
     _do(options, action, confirm, plan, issue, alert, wait, override, reason, runbooks, timeout)
 
 
-@app.command("flush-cache")
+@app.command("flush-cache", short_help="Remove cache keys by prefix.")
 def flush_cache(
     ctx: typer.Context,
     prefix: Annotated[
@@ -228,7 +228,7 @@ def flush_cache(
     _do(options, action, confirm, plan, issue, alert, wait, override, reason, runbooks, timeout)
 
 
-@app.command("resize-pool")
+@app.command("resize-pool", short_help="Write another pool size.")
 def resize_pool(
     ctx: typer.Context,
     to: Annotated[int | None, typer.Option("--to", metavar="N", help="The new size of the pool.")] = None,
@@ -258,7 +258,7 @@ def resize_pool(
     _do(options, action, confirm, plan, issue, alert, wait, override, reason, runbooks, timeout)
 
 
-@app.command()
+@app.command(short_help="Explain every guard.")
 def guards(
     ctx: typer.Context,
     service: ServiceOption = None,

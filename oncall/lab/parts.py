@@ -18,6 +18,7 @@ from oncall.lab.process import Server, end, free_port, identity, is_alive, spawn
 
 OURS = {"ollama": "/api/version", "service": "/health", "load": None}
 """The lab's own programs, each with the path on which it answers."""
+_RELEASE_S = 15
 SESSIONS = ("lock", "batch", "slots", "filler", "neighbour", "analytics")
 """Programs of others that faults and scenes start; they end with what started them."""
 
@@ -115,7 +116,16 @@ def start(folder: Path, name: str) -> None:
     if name == "service":
         restart_service(folder)
         return
-    log = Path(old.log)
+    deadline = time.monotonic() + _RELEASE_S
+    while not _started(folder, old, last=time.monotonic() > deadline):
+        time.sleep(0.3)
+
+
+def _started(folder: Path, old: Part, *, last: bool) -> bool:
+    """Starts it; False where it ended at once. Raises LabError where that was the last try.
+
+    After a crash, processes that a server has left behind keep its data for a moment, and it refuses to start."""
+    name, log = old.name, Path(old.log)
     child = spawn(
         old.command,
         folder,
@@ -127,7 +137,13 @@ def start(folder: Path, name: str) -> None:
     # Written down before it is awaited: whatever comes in between, it is known.
     fresh = msgspec.structs.replace(old, pid=child.pid, created=identity(child.pid), stopped=False)
     record = place.save(folder, place.running(folder).with_part(fresh))
-    wait_until(_answering(record, fresh), name, child=child, log=log, seconds=60)
+    try:
+        wait_until(_answering(record, fresh), name, child=child, log=log, seconds=60)
+    except LabError:
+        if last or child.poll() is None:
+            raise
+        return False
+    return True
 
 
 def _answering(record: Record, part: Part) -> Callable[[], bool]:

@@ -12,7 +12,7 @@ from oncall.model import Absence, Scalar, Unavailable
 from oncall.remediation.action import Scene, Work
 from oncall.remediation.actions.restart_command import CommandWork, command_work
 from oncall.remediation.actions.restart_proofs import database_back, first_row
-from oncall.remediation.actions.restart_unit import Aim, Unreached, UnitWork, unit_work
+from oncall.remediation.actions.restart_unit import Aim, UnitWork, Unreached, unit_work
 
 
 @dataclass(frozen=True)
