@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from oncall.model_acts import ActionPlan, SymptomChange
 
 T = TypeVar("T")
+_WRITING_S = 15.0
 
 
 class Seen:
@@ -40,6 +41,10 @@ class Seen:
     ) -> None:
         if self._live is not None:
             self._live.stop()
+
+    def grace(self) -> float:
+        """Seconds to end in after Ctrl-C: once something has been touched, what happened is written down first."""
+        return common.GRACE_S if self._plan is None else _WRITING_S
 
     async def while_waiting(self, work: "Awaitable[T]") -> "T":
         """Awaits the work; a person sees, after a moment, who has not answered yet."""

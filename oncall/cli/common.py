@@ -14,7 +14,7 @@ import typer
 from oncall.errors import Exit, UsageFault
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from rich.console import Console
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 GRACE_S = 0.35
 """After Ctrl-C, what is under way may close itself for so long."""
+_TAIL_BYTES = 2 * 2**20
+"""Longer than a line of the audit log is."""
 PATIENCE_S = 0.3
 """A person sees who is waited for from here on."""
 
@@ -148,6 +150,20 @@ def note_open_intents() -> None:
         note(f"  it was killed, or it still runs: oncall audit show {entry.number}")
 
 
+def note_if_interrupted() -> None:
+    """The same where the last line of the audit log is an intent: a diagnosis has no time to read all of it."""
+    from oncall.config import state_folder
+
+    try:
+        with (state_folder() / "audit.jsonl").open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            last = log.read().rstrip(b"\n").rpartition(b"\n")[2]
+    except OSError:
+        return
+    if b'"kind":"intent"' in last:
+        note_open_intents()
+
+
 def note(text: str) -> None:
     """Talk, which goes to stderr so that stdout stays data. Nobody has to listen."""
     with suppress(OSError):
@@ -172,8 +188,8 @@ def let_go() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def run_async(coroutine: "Coroutine[Any, Any, T]", grace_s: float | None = None) -> "T":
-    """Runs to the end, or until Ctrl-C: then it is over within half a second (or `grace_s`), whatever still hangs.
+def run_async(coroutine: "Coroutine[Any, Any, T]", grace: "Callable[[], float]" = lambda: GRACE_S) -> "T":
+    """Runs to the end, or until Ctrl-C: then it is over within `grace()` seconds (0.35), whatever still hangs.
 
     A name look-up that hangs sits in a thread that cannot be cancelled, and asyncio would wait for it."""
     import asyncio
@@ -184,16 +200,17 @@ def run_async(coroutine: "Coroutine[Any, Any, T]", grace_s: float | None = None)
         os.write(2, b"oncall: interrupted\n")
         os._exit(Exit.INTERRUPTED)
 
-    timer = threading.Timer(GRACE_S if grace_s is None else grace_s, leave)
-    timer.daemon = True
+    timers: list[threading.Timer] = []
 
     async def watched() -> "T":
         task = asyncio.current_task()
         assert task is not None
 
         def interrupted() -> None:
-            if not timer.is_alive():
-                timer.start()
+            if not timers:
+                timers.append(threading.Timer(grace(), leave))
+                timers[0].daemon = True
+                timers[0].start()
                 task.cancel()
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted)
@@ -204,7 +221,8 @@ def run_async(coroutine: "Coroutine[Any, Any, T]", grace_s: float | None = None)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     finally:
-        timer.cancel()
+        for timer in timers:
+            timer.cancel()
 
 
 async def visibly(work: "Awaitable[T]", states: "Mapping[str, str]") -> "T":

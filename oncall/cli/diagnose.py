@@ -123,6 +123,7 @@ def diagnose(
         seen = _again(replay, options, wanted)
     else:
         asking = _asking(at, window, baseline, timeout or TIMEOUT, interval or INTERVAL)
+        common.note_if_interrupted()
         seen = _now(options, asking, wanted, keep=place is not None)
     trouble = _keep(seen.look, place, redact=redact) if place and seen.look else None
     _print(seen, options)

@@ -19,6 +19,8 @@ TROUBLED_S = 20
 """Seconds for which the other symptoms must last: longer than the rate window of the lab's service file."""
 USUAL_SAMPLES = 75
 """Seconds of usual life before the demo breaks it: with fewer than 60 samples a change is weak evidence."""
+_ACTS = "the plan of what Next says; with --confirm it acts, and proves that it helped"
+_MENDS = {"pool.connection_leak": "restart", "pool.lock_contention": "kill-queries --blockers --terminate"}
 SYMPTOMS = {
     "errors": "Requests fail.",
     "latency": "More than one request in twenty takes longer than a second.",
@@ -94,7 +96,11 @@ def farewell(cause: str, keep: bool) -> None:
     if not keep:
         common.note(f"The lab is down again. Try another: {called} lab demo {issue} --cause {other}")
         return
+    acts = [
+        (f"{called} remediate {act} -s lab --issue {issue}", _ACTS) for c, act in _MENDS.items() if c == cause
+    ]
     for command, why in (
+        *acts,
         (f"{called} lab heal", "mends it; diagnose again and see"),
         (f"{called} lab break {other}", "breaks it in another way; `lab break` alone lists them"),
         (f"{called} -s lab diagnose {issue}", "what you would type at night"),

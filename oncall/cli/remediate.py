@@ -346,9 +346,7 @@ def _run(options: Options, wanted: "Wanted") -> None:
     name, service = options.pick()
     common.note_open_intents()
     with Seen(wanted.wait_s) as seen:
-        done = common.run_async(
-            seen.while_waiting(remediate(name, service, wanted, seen)), grace_s=15 if wanted.confirm else None
-        )
+        done = common.run_async(seen.while_waiting(remediate(name, service, wanted, seen)), grace=seen.grace)
     if isinstance(done, ActionPlan):
         _print_plan(done, options)
         raise typer.Exit(exit_of_plan(done))

@@ -302,9 +302,9 @@ class _Run:
         if self.plan.barred:
             return self._refused()
         self._close_open()
+        await self.report.about_to(self.plan)
         saved = evidence.keep(self.name, self.service, self.before, self.plan.id)
         intent = audit.append(self._entry("intent", plan=self.plan, evidence=str(saved)))
-        await self.report.about_to(self.plan)
         telling = asyncio.create_task(self._announce(self.plan))
         outcome, verification = await self._act_and_verify()
         done = Remediation(

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from oncall.diagnosis.engine import Ask
 from oncall.diagnosis.plan import Plan
+from oncall.diagnosis.readings import Gathered
 from oncall.diagnosis.run import judged, look
-from oncall.model import Diagnosis, Service, Severity, SignalReport
+from oncall.model import Absence, Diagnosis, Service, Severity, SignalReport, Unavailable
 from oncall.model_acts import Check, Helped, SymptomChange, Verification
 
 if TYPE_CHECKING:
@@ -35,9 +36,11 @@ def symptoms_of(found: Sequence[Diagnosis]) -> dict[str, SignalReport]:
     return {s.id: s for d in found for s in d.signals if s.symptom}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Measure:
-    """How the symptoms are measured: by two looks at /metrics where that is the whole service, else by Prometheus."""
+    """How the symptoms are measured: by two looks at /metrics where that is the whole service, else by Prometheus.
+
+    Postgres through `session` as long as that answers; from then on each look connects anew."""
 
     name: str
     service: Service
@@ -55,7 +58,16 @@ class Measure:
             window = min(max(since_s, 10.0), 60.0)
         ask = Ask(timeout_s=self.timeout_s, interval_s=1.0, window_s=window)
         gathered, took = await look(self.asking, service, ask, lambda *_: None, self.session)
+        if _lost(gathered):
+            self.session = None
         return symptoms_of(judged(self.name, service, self.asking, gathered, took))
+
+
+def _lost(found: Gathered) -> bool:
+    """Postgres did not answer: what the session said at its start is no longer how it is."""
+    gone = (Absence.DOWN, Absence.TIMEOUT)
+    answers = (a.answer for a in found.answers.values() if a.source == "postgres")
+    return "postgres" in found.refusals or any(isinstance(a, Unavailable) and a.kind in gone for a in answers)
 
 
 def measure(

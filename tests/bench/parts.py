@@ -12,6 +12,7 @@ import psycopg
 
 from oncall.lab.servers import start_prometheus, stop
 from tests.bench import script
+from tests.bench.acting import signal_and_plan
 from tests.bench.measure import MIB, Program, Taken, by_turns
 from tests.bench.stand import ONCALL, Stand, helper, ports, postgres
 
@@ -117,6 +118,17 @@ def _psqls() -> list[tuple[str, str]]:
     return [(" (Debian's psql)", found), *((" (psql itself)", str(path)) for path in real[-1:])]
 
 
+# --- acting --------------------------------------------------------------------------------------------
+
+
+def act(stand: Stand, runs: int) -> Iterator[Row]:
+    """From --confirm to the signal, against the plan."""
+    acted, planned = signal_and_plan(stand, stand.service_file("act"), runs)
+    what = "kill-queries --confirm until the signal · its plan"
+    ours, theirs = f"{acted * 1000:.0f} ms", f"{planned * 1000:.0f} ms"
+    yield Row(what, ours, theirs, f"{acted / planned:.2f}", "≤ 1.3")
+
+
 # --- start-up ------------------------------------------------------------------------------------------
 
 
@@ -204,6 +216,7 @@ PARTS = {
     "near": near,
     "far": far,
     "all": every,
+    "act": act,
     "start": start,
     "sessions": sessions,
     "series": series,

@@ -64,7 +64,15 @@ def test_bash_completes_commands_issues_services_and_options(program: Program) -
     assert in_bash(program, "runbook", "show", "") == ["errors", "latency", "memory", "pool"]
     assert in_bash(program, "--output", "") == ["table", "json", "markdown"]
     assert "--timeout" in in_bash(program, "diagnose", "--")
-    assert set(in_bash(program, "")) == {"diagnose", "changes", "runbook", "config", "lab"}
+    assert set(in_bash(program, "")) == {
+        "diagnose",
+        "changes",
+        "remediate",
+        "audit",
+        "runbook",
+        "config",
+        "lab",
+    }
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

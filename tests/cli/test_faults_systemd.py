@@ -138,3 +138,46 @@ def test_row_37_a_unit_that_is_never_ready(well: Bright, program: Program, manag
     assert "has not said that it is ready" in said.out
     assert signal(report, "unit_runs")["value"] == 0
     no_cause_is_sure(report)
+
+
+# --- acting ----------------------------------------------------------------------------------------------
+
+
+def restarted(program: Program, manager: Systemd, unit: str, *words: str, **more: Any) -> Said:  # noqa: ANN401
+    """`remediate restart --confirm` of a service that is nothing but its unit."""
+    program.services(bot={"unit": unit, "cooldown": "1s", **more})
+    there = program.under(PATH=f"{manager.shim.parent}:{program.env['PATH']}")
+    words = ("--wait", "20s", "--output", "json", *words)
+    return there.run("remediate", "restart", "--confirm", *words, timeout=120)
+
+
+def test_a_unit_is_restarted_and_that_is_proven(program: Program, manager: Systemd) -> None:
+    manager.add("served.service", "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=/bin/sleep 1000\n")
+    manager.ctl("start", "served")
+    before = manager.shown("served.service", "InvocationID")
+    anyway = ("--override", "cooldown", "--reason", "it was started for this test")
+    said = restarted(program, manager, "served", *anyway)
+    assert (said.code, said.json["outcome"]) == (Exit.OK, "done"), said.all
+    assert manager.shown("served.service", "InvocationID") != before
+    assert all(check["holds"] for check in said.json["verification"]["checks"])
+
+
+def test_row_37_a_unit_that_crashes_is_not_verified(program: Program, manager: Systemd) -> None:
+    manager.add(
+        "breaks.service", "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=/bin/sh -c 'exit 3'\n"
+    )
+    said = restarted(program, manager, "breaks")
+    assert said.code == Exit.UNVERIFIED
+    assert said.json["verification"]["result"] == "not_fixed"
+    assert "crashed" in str(said.json["verification"])
+
+
+def test_rows_35_and_38_what_cannot_be_restarted(program: Program, manager: Systemd) -> None:
+    unknown = restarted(program, manager, "no-such-unit")
+    assert (unknown.code, unknown.json["schema"]) == (Exit.CONFIG, "oncall/error/1")
+    assert "there is no unit no-such-unit.service" in unknown.json["error"]
+    assert "Loop" not in unknown.err
+    program.services(bot={"unit": "served"})
+    alone = program.under(PATH="/nowhere").run("remediate", "restart", "--confirm", "--output", "json")
+    assert alone.code == Exit.REFUSED
+    assert "systemctl" in str(alone.json["plan"]["guards"])

@@ -205,6 +205,9 @@ def test_row_42_killed_in_the_middle(program: Program) -> None:
     victim.kill()
     victim.communicate()
     (work / "fifo").write_text("go on\n")
+    looked = program.run("diagnose", "pool", "--output", "json")
+    assert "has no known end" in looked.err
+    assert looked.json["schema"] == "oncall/diagnosis/1"
     said = program.run("remediate", "restart", "--confirm")
     assert "has no known end" in said.err
     assert "oncall audit show 1" in said.err
