@@ -23,6 +23,8 @@ _GLOB = frozenset("*?[]\\")
 def command_lines(facts: "Facts") -> dict[str, str]:
     """Every command that can be said in full now, by the name that runbooks use."""
     lines: dict[str, str | None] = {
+        # The runbook says the issue behind it.
+        "diagnose": shlex.join(["oncall", "diagnose", *facts.address]),
         "restart": restart(facts),
         "restart_database": _restart_database(facts),
         "flush_cache": _flush(facts),

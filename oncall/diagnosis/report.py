@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from oncall.diagnosis.commands import command_lines
 from oncall.diagnosis.evidence import cases, origin, say
 from oncall.diagnosis.ranking import rank
 from oncall.diagnosis.readings import FORMULA, Facts, Readings, own_expression
@@ -296,7 +297,7 @@ def _pointer(facts: Facts) -> tuple[str, Next | None] | None:
     """Where to go on by hand, by the first pointer of the runbook that holds: its text, and its command."""
     for pointer in facts.runbook.spec.pointers:
         if facts.evaluate(pointer.when).truth():
-            text, command = say(facts, pointer.text)[0], say(facts, pointer.command or "")[0]
+            text, command = say(facts, pointer.text)[0], say(facts, pointer.command or "", command_lines(facts))[0]
             return text, Next(command=command, why=text) if command else None
     return None
 

@@ -33,6 +33,7 @@ LIMITS = frozenset({"limits.pool", "limits.memory", "limits.cpu"})
 # Command lines that the engine makes from the service and the readings; see diagnosis/commands.py.
 COMMANDS = frozenset(
     {
+        "diagnose",
         "restart",
         "restart_database",
         "cancel_root",

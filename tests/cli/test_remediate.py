@@ -1,5 +1,6 @@
 """`oncall remediate` as an engineer meets it: the plan, the refusal, the act, the proof, the trace."""
 
+import asyncio
 import json
 import os
 import signal
@@ -14,7 +15,9 @@ import pytest
 from oncall.errors import Exit
 from oncall.lab.process import wait_until
 from tests.cli.program import Program, Said
-from tests.clients.pgstand import APP, Link, Stand, begin
+from tests.clients.pgstand import APP, Link, begin
+from tests.clients.pgstand import Stand as Postgres
+from tests.clients.webstand import Stand, reply
 from tests.conftest import Varied
 
 
@@ -22,14 +25,14 @@ def guard(plan: dict[str, Any], name: str) -> dict[str, Any]:
     return next(g for g in plan["guards"] if g["name"] == name)
 
 
-def bare(program: Program, postgres: Stand, **more: Any) -> Program:  # noqa: ANN401  # whatever YAML can say
+def bare(program: Program, postgres: Postgres, **more: Any) -> Program:  # noqa: ANN401  # whatever YAML can say
     """A service that is nothing but its database: no symptom can be measured."""
     program.services(bot={"postgres": {"dsn": postgres.server.url, "application_name": APP}, **more})
     return program
 
 
 @pytest.fixture
-def plain(postgres: Stand) -> Iterator[None]:
+def plain(postgres: Postgres) -> Iterator[None]:
     """A role like that of a deployment: no superuser, whom no action touches."""
     postgres.admin.execute("CREATE ROLE plain LOGIN PASSWORD 'plain'")
     postgres.admin.execute("GRANT ALL ON SCHEMA public TO plain")
@@ -42,12 +45,14 @@ def plain(postgres: Stand) -> Iterator[None]:
         postgres.admin.execute("DROP ROLE plain")
 
 
-def alive(postgres: Stand, link: Link) -> bool:
+def alive(postgres: Postgres, link: Link) -> bool:
     return bool(postgres.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", link.info.backend_pid))
 
 
 @pytest.mark.usefixtures("plain")
-def test_a_plan_touches_nothing_and_its_command_does_exactly_that(postgres: Stand, program: Program) -> None:
+def test_a_plan_touches_nothing_and_its_command_does_exactly_that(
+    postgres: Postgres, program: Program
+) -> None:
     bare(program, postgres)
     with postgres.session() as owner:
         owner.execute("CREATE TABLE stock (id int)")
@@ -93,7 +98,7 @@ def _it_left_a_trace(program: Program, report: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("plain")
-def test_a_plan_that_is_no_longer_so_is_refused(postgres: Stand, program: Program) -> None:
+def test_a_plan_that_is_no_longer_so_is_refused(postgres: Postgres, program: Program) -> None:
     bare(program, postgres)
     first = postgres.session(user="plain", password="plain")
     try:
@@ -115,7 +120,7 @@ def test_a_plan_that_is_no_longer_so_is_refused(postgres: Stand, program: Progra
         postgres.clear()
 
 
-def test_without_a_filter_nothing_is_selected(postgres: Stand, program: Program) -> None:
+def test_without_a_filter_nothing_is_selected(postgres: Postgres, program: Program) -> None:
     plan, code = bare(program, postgres).json("remediate", "kill-queries", "--confirm")
     assert code == Exit.REFUSED
     assert guard(plan["plan"], "empty-selection")["state"] == "refused"
@@ -242,6 +247,28 @@ def test_the_header_comes_before_the_act(program: Program) -> None:
     child.close()
     assert b"production" in shown
     assert child.exitstatus == Exit.UNVERIFIED
+
+
+def test_the_team_is_told_before_and_after(program: Program) -> None:
+    """Slack hears of the plan and of the result; a webhook that is dead is said, and holds nothing back."""
+
+    async def work() -> tuple[Said, list[str]]:
+        async with Stand(lambda _: reply("ok")) as slack:
+            restarted_by(program, "touch ran", announce={"slack": f"{slack.url}/services/T0/canary"})
+            words = ("remediate", "restart", "--confirm", "--wait", "0s", "--output", "json")
+            said = await asyncio.to_thread(program.run, *words)
+            return said, [json.loads(asked.body)["text"] for asked in slack.asked]
+
+    said, told = asyncio.run(work())
+    assert said.json["outcome"] == "done"
+    assert len(told) == 2
+    assert "restart begins on bot" in told[0]
+    assert "canary" not in said.all + "".join(told)
+    dead = ("--override", "cooldown", "--reason", "the webhook is dead now", "--output", "json")
+    said = program.run("remediate", "restart", "--confirm", "--wait", "0s", *dead)
+    assert said.json["outcome"] == "done"
+    assert any("not announced" in note for note in said.json["notes"])
+    assert "canary" not in said.all
 
 
 # --- a service that is well ------------------------------------------------------------------------------
