@@ -202,6 +202,14 @@ def _redis_url(url: str) -> Iterator[Complaint]:
         yield (), "expected a number as the database: redis://HOST:PORT/0"
     if parsed and re.search(r"(?:^|&)db=(?![0-9]{1,5}(?:&|$))", parsed.query):
         yield (), "expected a number as the database: ?db=0"
+    elif parsed and len(re.findall(r"(?:^|&)db=", parsed.query)) + _numbered(parsed) > 1:
+        yield (), "expected the database once, found it twice: in the path or as ?db="
+    if parsed and re.search(r"(?:^|&)(?:host|port|path)=", parsed.query):
+        yield (), "expected no host, port or path after the ?: they are what stands before it"
+
+
+def _numbered(parsed: SplitResult) -> bool:
+    return parsed.scheme != "unix" and parsed.path.strip("/") != ""
 
 
 # --- the machine it runs on ------------------------------------------------------------------

@@ -2,19 +2,27 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from msgspec.structs import replace
 
 from oncall import dsn
-from oncall.model import HttpBackend, PostgresAt, Service
+from oncall.model import HttpBackend, PostgresAt, RestartBy, Service
 
 MASK = "***"
 SHORTEST = 3
 """Secrets shorter than this are not looked for: their letters stand in every other word."""
 _LONG_PART = 8
 _SECRET_NAME = re.compile(r"(?i)auth|token|secret|pass|cookie|credential|key")
+# In the words of a command: NAME=VALUE, `Header: Bearer VALUE`, //USER:VALUE@host; and the word after an option.
+_IN_WORDS = r"(?:token|secret|passw|cookie|credential|authorization|(?:api|access|private)[-_]?key)"
+_ASSIGNED = re.compile(
+    rf"""(?i){_IN_WORDS}[\w-]*["']?\s*[:=]\s*["']?(?:(?:bearer|basic|token)\s+)?([^\s"'&;]+)"""
+    r"""|://[^\s/@:]*:([^\s/@]+)@"""
+)
+_OPTION = re.compile(rf"(?i)--?[\w-]*{_IN_WORDS}[\w-]*")
 
 
 def secrets_of(service: Service) -> tuple[str, ...]:
@@ -68,7 +76,19 @@ def masked(service: Service) -> Service:
         changes["postgres"] = replace(at_postgres, dsn=dsn.mask(at_postgres.dsn), reserve_dsn=reserve)
     if (at_chat := service.announce) and at_chat.slack:
         changes["announce"] = replace(at_chat, slack=_masked_webhook(at_chat.slack))
-    return replace(service, **changes)
+    return _masked_commands(replace(service, **changes), secrets_of(service))
+
+
+def _masked_commands(service: Service, secrets: Sequence[str]) -> Service:
+    def clean(by: RestartBy | None) -> RestartBy | None:
+        return by and replace(by, command=tuple(scrub(word, secrets) for word in by.command))
+
+    at = service.postgres
+    return replace(
+        service,
+        restart=clean(service.restart),
+        postgres=at and replace(at, restart=clean(at.restart)),
+    )
 
 
 def _masked_webhook(url: str) -> str:
@@ -102,6 +122,16 @@ def _backends(service: Service) -> Iterator[str]:
         yield from _postgres(service.postgres)
     if service.announce and service.announce.slack:
         yield from _webhook(service.announce.slack)
+    for by in (service.restart, service.postgres and service.postgres.restart):
+        if by:
+            yield from _command(by.command)
+
+
+def _command(words: Sequence[str]) -> Iterator[str]:
+    """What a restart command is given to sign in with; a short word (a name, a yes) stands anywhere, and stays."""
+    found = [value for word in words for pair in _ASSIGNED.findall(word) for value in pair]
+    found += [after for word, after in pairwise(words) if _OPTION.fullmatch(word)]
+    yield from (value for value in found if len(value) >= _LONG_PART and not value.startswith("-"))
 
 
 def _webhook(url: str) -> Iterator[str]:

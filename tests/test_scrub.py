@@ -1,13 +1,15 @@
 """No secret of a service gets out, however the backends and libraries spell it."""
 
+import shlex
 from base64 import b64encode
 from urllib.parse import quote
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oncall.model import Announce, Basic, HttpBackend, PostgresAt, PrometheusAt, RedisAt, Service
-from oncall.scrub import mask_url, masked, scrub, secrets_of
+from oncall.model import Announce, Basic, HttpBackend, PostgresAt, PrometheusAt, RedisAt, RestartBy, Service
+from oncall.scrub import MASK, mask_url, masked, scrub, secrets_of
 
 SECRETS = (
     "pg-canary/%",
@@ -83,3 +85,41 @@ def test_a_webhook_is_shown_by_its_host_alone() -> None:
     for url in (WEBHOOK, f"{WEBHOOK}?sig=canary", "https://u:canary@hooks.slack.com/x"):
         shown = masked(Service(announce=Announce(slack=url))).announce
         assert shown == Announce(slack="https://hooks.slack.com/***")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("curl", "-H", "Authorization: Bearer canary-secret", "http://deploy/restart"),
+        ("curl", "-H", "X-Api-Key: canary-secret", "http://deploy/restart"),
+        ("sh", "-c", "DEPLOY_TOKEN='canary-secret' ./restart.sh --now"),
+        ("deploy", "--password", "canary-secret", "bot"),
+        ("deploy", "--auth-token=canary-secret", "bot"),
+        ("curl", "https://bot:canary-secret@deploy/restart?env=production"),
+        ("curl", "https://deploy/restart?token=canary-secret&env=production"),
+    ],
+)
+def test_what_a_restart_command_signs_in_with(words: tuple[str, ...]) -> None:
+    for service in (
+        Service(restart=RestartBy(command=words)),
+        Service(postgres=PostgresAt(dsn="postgresql://u@h/d", restart=RestartBy(command=words))),
+    ):
+        shown = scrub(shlex.join(words), secrets_of(service))
+        assert "canary" not in shown
+        assert MASK in shown
+        assert "canary" not in str(masked(service))
+        left = [word for word in words if "canary" not in word]
+        assert all(word in shown for word in left)
+
+
+def test_a_restart_command_without_a_secret_is_shown_as_it_is() -> None:
+    words = (
+        "kubectl",
+        "--kubeconfig",
+        "/etc/kube",
+        "rollout",
+        "restart",
+        "deployment/bot",
+        "--keyspace=production",
+    )
+    assert secrets_of(Service(restart=RestartBy(command=words))) == ()

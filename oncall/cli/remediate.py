@@ -332,7 +332,7 @@ def _do(
         reason=reason,
         runbooks=runbooks,
         timeout_s=_seconds("--timeout", timeout or TIMEOUT) or 10.0,
-        address=options.address(),
+        address=options.address(runbooks),
         argv=tuple(sys.argv[1:]),
     )
     _run(options, wanted)
@@ -363,12 +363,12 @@ def exit_of(done: "Remediation") -> Exit:
     """0 done and proven, 4 nothing was changed, 5 acted but not proven."""
     if done.outcome == "refused":
         return Exit.REFUSED
-    proof = done.verification
-    if done.outcome != "done" or proof is None:
-        return Exit.UNVERIFIED
-    held = bool(proof.checks) and all(c.holds for c in proof.checks)
-    proven = proof.result == "fixed" or (proof.result == "nothing_measured" and held)
-    return Exit.OK if proven else Exit.UNVERIFIED
+    from oncall.render.act_words import helped
+
+    # What the page says: a check that fails is no fix, and one that could not be told is no proof.
+    proof, word = done.verification, helped(done)
+    proven = word == "fixed" or (word == "nothing_measured" and proof is not None and bool(proof.checks))
+    return Exit.OK if done.outcome == "done" and proven else Exit.UNVERIFIED
 
 
 def _print_plan(plan: "ActionPlan", options: Options) -> None:

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from oncall.model import Absence, Met, RedisAt, Right, Unavailable
 
@@ -105,11 +105,13 @@ async def meet(at: RedisAt, deadline_s: float) -> Met | Unavailable:
 def where(url: str) -> str:
     """host:port/database of an address, for messages: never its credentials."""
     parsed = urlsplit(url)
+    # As redis-py has it: ?db= wins over the path. Another database is another target.
+    given = parse_qs(parsed.query).get("db", [""])[0]
     if parsed.scheme == "unix":
-        return parsed.path
+        return f"{parsed.path}/{given or 0}"
     host = parsed.hostname or "localhost"
     host = f"[{host}]" if ":" in host else host
-    return f"{host}:{parsed.port or 6379}/{parsed.path.strip('/') or 0}"
+    return f"{host}:{parsed.port or 6379}/{given or parsed.path.strip('/') or 0}"
 
 
 async def _meet(client: "Redis", user: str) -> Met:

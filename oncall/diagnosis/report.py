@@ -297,7 +297,10 @@ def _pointer(facts: Facts) -> tuple[str, Next | None] | None:
     """Where to go on by hand, by the first pointer of the runbook that holds: its text, and its command."""
     for pointer in facts.runbook.spec.pointers:
         if facts.evaluate(pointer.when).truth():
-            text, command = say(facts, pointer.text)[0], say(facts, pointer.command or "", command_lines(facts))[0]
+            text, command = (
+                say(facts, pointer.text)[0],
+                say(facts, pointer.command or "", command_lines(facts))[0],
+            )
             return text, Next(command=command, why=text) if command else None
     return None
 

@@ -27,6 +27,8 @@ class Scene:
     session: "Opened | None"
     deadline_s: float
     address: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
+    """Whose symptoms count, as it was said: ("--issue", "pool"); what is offered to do next is about the same."""
 
 
 class Found(Frozen, frozen=True):

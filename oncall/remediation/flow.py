@@ -17,6 +17,7 @@ from oncall.diagnosis.engine import Ask
 from oncall.diagnosis.plan import Plan as Asking
 from oncall.diagnosis.readings import Gathered
 from oncall.diagnosis.run import judged, look, planned, runbooks_of
+from oncall.errors import AuditError
 from oncall.model import Diagnosis, Service, Severity, Unavailable
 from oncall.model_acts import (
     ActionPlan,
@@ -31,12 +32,13 @@ from oncall.model_acts import (
 )
 from oncall.remediation import announce, audit, evidence, guards, lock, times, verify
 from oncall.remediation.action import Action, Scene, Work
+from oncall.units import write_duration
 
 if TYPE_CHECKING:
     from oncall.clients.postgres import Opened
     from oncall.runbook.loader import Library
 
-WAIT_S = 120.0
+WAIT_S, TIMEOUT_S = 120.0, 10.0
 _WORST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 _STATES = (
     GuardState.REFUSED,
@@ -60,7 +62,7 @@ class Wanted:
     overrides: tuple[str, ...] = ()
     reason: str | None = None
     runbooks: Path | None = None
-    timeout_s: float = 10.0
+    timeout_s: float = TIMEOUT_S
     address: tuple[str, ...] = ()
     argv: tuple[str, ...] = ()
 
@@ -107,7 +109,7 @@ async def remediate(
         )
         link = await stack.enter_async_context(AsyncExitStack())
         session = await link.enter_async_context(_session(service, wanted.timeout_s))
-        scene = Scene(name, service, session, wanted.timeout_s, wanted.address)
+        scene = Scene(name, service, session, wanted.timeout_s, wanted.address, _about(wanted))
         # One connection: the look of the action waits for its turn, everything else is asked at once.
         before_task = asyncio.create_task(_before(name, service, books, issues, wanted, session, report))
         try:
@@ -125,6 +127,13 @@ async def remediate(
             await link.aclose()
             run.session = None
         return await run.go()
+
+
+def _about(wanted: Wanted) -> tuple[str, ...]:
+    """Whose symptoms, in the words of the command line."""
+    if wanted.alert:
+        return ("--alert", wanted.alert)
+    return ("--issue", wanted.issue) if wanted.issue else ()
 
 
 def _issues(books: "Library", wanted: Wanted) -> tuple[str, ...]:
@@ -178,7 +187,7 @@ async def _shared(
     reports = [
         times.frozen(now, service.freeze),
         audit.writable(),
-        _healthy(before),
+        _healthy(before, wanted.address),
         await _operators(name, wanted, session, held),
     ]
     if wanted.action.name in guards.BY_NAME["cooldown"].actions:
@@ -186,11 +195,12 @@ async def _shared(
     return tuple(reports)
 
 
-def _healthy(before: Before) -> GuardReport:
+def _healthy(before: Before, address: Sequence[str]) -> GuardReport:
     """Nothing is wrong: why act? What could not be read is no reason to hold back."""
     issues = ", ".join(d.issue for d in before.found)
     if before.severity is Severity.OK:
-        hint = "look first: oncall diagnose; or --override already-healthy --reason TEXT"
+        look_first = shlex.join(["oncall", "diagnose", *address])
+        hint = f"look first: {look_first}; or --override already-healthy --reason TEXT"
         return guards.refused("already-healthy", f"nothing is wrong with {issues}: why act?", hint)
     if before.severity is Severity.UNKNOWN:
         return guards.passed("already-healthy", f"whether something is wrong with {issues} could not be told")
@@ -271,11 +281,16 @@ def _merged(reports: Sequence[GuardReport]) -> tuple[GuardReport, ...]:
 def command(wanted: Wanted, options: Sequence[str], plan_id: str) -> str:
     """The complete command line that does exactly this plan."""
     words = ["oncall", "remediate", wanted.action.name, *wanted.address, *options]
-    for option, value in (("--issue", wanted.issue), ("--alert", wanted.alert)):
-        words += [option, value] if value else []
+    words += _about(wanted)
     for name in wanted.overrides:
         words += ["--override", name]
     words += ["--reason", wanted.reason] if wanted.reason else []
+    # A guard may hold only because there was time enough to look.
+    for option, seconds, usual in (
+        ("--wait", wanted.wait_s, WAIT_S),
+        ("--timeout", wanted.timeout_s, TIMEOUT_S),
+    ):
+        words += [option, write_duration(seconds)] if seconds != usual else []
     return shlex.join([*words, "--plan", plan_id, "--confirm"])
 
 
@@ -318,7 +333,11 @@ class _Run:
             audit=intent.number,
             next=self.work.offers(self.results),
         )
-        audit.append(self._outcome(done, intent.number))
+        try:
+            audit.append(self._outcome(done, intent.number))
+        except AuditError as failed:
+            # It has been done: what became of it is said all the same, and never as a refusal.
+            self.notes += [str(failed), *filter(None, [failed.hint])]
         await telling
         await self._announce(done)
         return msgspec.structs.replace(done, notes=tuple(dict.fromkeys(self.notes)))

@@ -124,7 +124,7 @@ def verdict(
     if worse := [n for n, r in now.items() if n in before and _worse(before[n], r)]:
         return "worse", f"{_titles(now, worse)} worse than before"
     if not bad and not failed:
-        return "nothing_measured", "no symptom was beyond its bounds before, and none is now"
+        return _none_bad(before, now)
     if healthy and not failed:
         return "fixed", f"{_titles(before, bad)} back within bounds after {waited_s:.0f} s"
     if unread := [n for n in bad if n not in now or now[n].severity is Severity.UNKNOWN]:
@@ -132,7 +132,20 @@ def verdict(
     still = [n for n in bad if now[n].severity in _BAD]
     if failed and not still:
         return "not_fixed", failed[0]
+    if not still:
+        said = f"{_titles(now, bad)} back within bounds, but not twice in a row"
+        return "unknown", f"{said} after {waited_s:.0f} s: a longer --wait would tell"
     return "not_fixed", f"{_titles(now, still)} still beyond bounds after {waited_s:.0f} s"
+
+
+def _none_bad(before: Symptoms, now: Symptoms) -> tuple[Helped, str]:
+    """Nothing was bad before. What cannot be read any more is not well for that."""
+    known = [n for n, r in before.items() if r.severity is not Severity.UNKNOWN]
+    unread = [n for n in known if n not in now or now[n].severity is Severity.UNKNOWN]
+    if unread == known:
+        return "unknown", f"{_titles(before, unread)} not beyond bounds before, and cannot be read any more"
+    text = "no symptom was beyond its bounds before, and none is now"
+    return "nothing_measured", f"{text}; {_titles(before, unread)} not read any more" if unread else text
 
 
 def _worse(before: SignalReport, now: SignalReport) -> bool:

@@ -14,7 +14,7 @@ WRONG = [
     (
         ("frob",),
         "No such command 'frob'.",
-        "There are: diagnose, changes, runbook, config, lab. See 'oncall --help'.",
+        "There are: diagnose, changes, remediate, audit, runbook, config, lab. See 'oncall --help'.",
     ),
     (("diagnoze", "pool"), "Did you mean 'diagnose'?", "See 'oncall --help'."),
     (("runbook", "frob"), "No such command 'frob'.", "There are: list, show, check, schema."),

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from oncall.cli.remediate import exit_of
 from oncall.errors import Exit
 from oncall.lab.process import wait_until
+from oncall.model_acts import ActionPlan, Check, Helped, Remediation, Verification
 from tests.cli.program import Program, Said
 from tests.clients.pgstand import APP, Link, begin
 from tests.clients.pgstand import Stand as Postgres
@@ -166,6 +168,64 @@ def test_without_an_audit_log_nothing_is_done(program: Program) -> None:
     assert not (work / "ran").exists()
 
 
+def test_an_outcome_that_cannot_be_written_is_no_refusal(program: Program) -> None:
+    """It has been done: exit 4 would say that nothing was changed."""
+    log = program.folder / "state" / "oncall" / "audit.jsonl"
+    work = restarted_by(program, f"touch ran; mv {log} {log}.aside; mkdir {log}")
+    said = program.run("remediate", "restart", "--confirm", "--wait", "0s", "--output", "json")
+    assert (work / "ran").exists()
+    assert said.code == Exit.UNVERIFIED, said.all
+    assert said.json["outcome"] == "done"
+    assert any("what was done stands" in note for note in said.json["notes"])
+
+
+def test_a_plan_by_other_runbooks_is_handed_over_with_them(program: Program) -> None:
+    restarted_by(program, "touch ran")
+    folder = program.work() / "own books"
+    folder.mkdir()
+    words = ("--runbooks", str(folder), "--timeout", "3s")
+    plan, _ = program.json("remediate", "restart", *words)
+    assert f"--runbooks '{folder}'" in plan["command"]
+    assert "--timeout 3s" in plan["command"]
+    report = program.paste(f"{plan['command']} --wait 0s --output json")
+    assert report.json["plan"]["id"] == plan["id"]
+
+
+def outcome(result: Helped, *holds: bool | None) -> Remediation:
+    checks = tuple(Check(text="a check", holds=one) for one in holds)
+    plan = ActionPlan(
+        id="0123456789",
+        action="restart",
+        service="bot",
+        environment="production",
+        at=datetime.now(UTC),
+        title="",
+        place=(),
+        targets=(),
+        guards=(),
+        command="",
+    )
+    proof = Verification(result=result, text="", waited_s=1.0, checks=checks)
+    return Remediation(plan=plan, outcome="done", text="", duration_ms=1, verification=proof)
+
+
+@pytest.mark.parametrize(
+    ("done", "code"),
+    [
+        (outcome("fixed", True), Exit.OK),
+        (outcome("fixed"), Exit.OK),
+        (outcome("fixed", True, None), Exit.UNVERIFIED),
+        (outcome("nothing_measured", True), Exit.OK),
+        (outcome("nothing_measured", None), Exit.UNVERIFIED),
+        (outcome("nothing_measured"), Exit.UNVERIFIED),
+        (outcome("unknown", True), Exit.UNVERIFIED),
+    ],
+)
+def test_the_exit_code_says_what_the_page_says(done: Remediation, code: Exit) -> None:
+    """A check that could not be told is no proof: not 0 below NOT VERIFIED."""
+    assert exit_of(done) == code
+
+
 def test_twice_within_the_cooldown(program: Program) -> None:
     work = restarted_by(program, "echo >> ran")
     program.run("remediate", "restart", "--confirm", "--wait", "0s")
@@ -279,6 +339,7 @@ def test_nothing_is_wrong_why_act(varied: Varied) -> None:
     plan, code = program.json("remediate", "restart")
     assert (code, plan["severity"]) == (Exit.OK, "ok")
     assert guard(plan, "already-healthy")["state"] == "refused"
+    assert "look first: oncall diagnose; or" in guard(plan, "already-healthy")["hint"]
     report, code = program.json("remediate", "restart", "--confirm")
     assert (code, report["outcome"]) == (Exit.REFUSED, "refused")
 

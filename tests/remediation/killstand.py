@@ -21,6 +21,7 @@ ROLES = {
     "chief": "SUPERUSER",
 }
 ADDRESS = ("-s", "bot")
+ABOUT = ("--issue", "pool")
 
 
 def furnish(stand: Stand) -> None:
@@ -84,7 +85,7 @@ def error(link: Link) -> str | None:
 async def scene(at: str, deadline_s: float = 20, app: str | None = APP) -> AsyncIterator[Scene]:
     backend = PostgresAt(dsn=at, application_name=app)
     async with opened(backend, deadline_s) as found:
-        yield Scene("bot", Service(postgres=backend), found, deadline_s, ADDRESS)
+        yield Scene("bot", Service(postgres=backend), found, deadline_s, ADDRESS, ABOUT)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oncall.model_acts import Target, TargetResult
-from oncall.remediation.flow import identify, outcome_of, summary
+from oncall.remediation.actions.restart import Restart
+from oncall.remediation.flow import Wanted, command, identify, outcome_of, summary
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=8))
 TARGETS = st.lists(
@@ -61,6 +62,15 @@ def results(*states: str) -> list[TargetResult]:
 )
 def test_what_results_add_up_to(states: tuple[str, ...], outcome: str) -> None:
     assert outcome_of(results(*states)) == outcome
+
+
+def test_the_printed_command_says_all_that_the_plan_rests_on() -> None:
+    wanted = Wanted(Restart(), address=("-s", "bot"), issue="pool", wait_s=0.0, timeout_s=60.0)
+    usual = command(Wanted(Restart()), (), "0123456789")
+    assert usual == "oncall remediate restart --plan 0123456789 --confirm"
+    assert command(wanted, (), "0123456789") == (
+        "oncall remediate restart -s bot --issue pool --wait 0s --timeout 1m --plan 0123456789 --confirm"
+    )
 
 
 def test_in_one_sentence() -> None:

@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from oncall.clients.redis import where
 from oncall.clients.redis_flush_look import Walked
 from oncall.clients.redis_flush_names import Rules
 from oncall.errors import ConfigError, Exit, UsageFault
@@ -55,6 +56,38 @@ def test_the_plan_counts_keys_bytes_ttls_and_types(server: Server, admin: Redis)
     assert any("are estimated from 300 keys" in note for note in found.table.notes)
     assert any("have no TTL" in loss for loss in found.losses)
     assert found.does[0] == r"SCAN 0 MATCH cache:* COUNT 200, to the end"
+
+
+def test_the_database_that_is_shown_is_the_one_that_is_meant(server: Server, admin: Redis) -> None:
+    """However the address writes it: another database is another plan."""
+    fill(admin, "cache:", 3)
+    url = f"redis://127.0.0.1:{server.port}/?db=1"
+    with Redis.from_url(url) as other:
+        fill(other, "cache:", 2)
+    found = looked(scene(url), everything=True)
+    assert found.title == f"empties the Redis database 127.0.0.1:{server.port}/1: 2 keys"
+    assert [target.id for target in found.targets] == ["database 1"]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("unix:///run/redis.sock?db=3", "/run/redis.sock/3"),
+        ("unix:///run/redis.sock", "/run/redis.sock/0"),
+        ("redis://[::1]:6380/2", "[::1]:6380/2"),
+        ("redis://u:canary@host", "host:6379/0"),
+        ("rediss://host?db=4", "host:6379/4"),
+    ],
+)
+def test_an_address_is_shown_with_its_database(url: str, shown: str) -> None:
+    assert where(url) == shown
+
+
+def test_a_prefix_may_be_called_as_the_database_is(server: Server, admin: Redis) -> None:
+    fill(admin, "database 0", 2)
+    prefix, whole = looked(scene(server.url), "database 0"), looked(scene(server.url), everything=True)
+    assert [t.id for t in prefix.targets] == [t.id for t in whole.targets]
+    assert prefix.targets != whole.targets
 
 
 def test_a_look_changes_nothing(server: Server, admin: Redis) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -13,7 +14,8 @@ import pytest
 from oncall.clients.pg_lock import Held, advisory_lock
 from oncall.clients.pg_text import check_sql, load_sql
 from oncall.model import Unavailable
-from oncall.remediation.actions.kill_queries import KillQueries, parse_pid
+from oncall.remediation.actions.kill_queries import KillQueries, KillWork, parse_pid
+from oncall.remediation.flow import identify
 from tests.clients.pgstand import Stand, begin, pgbouncer, stand
 from tests.remediation import killstand
 from tests.remediation.killstand import done, dsn, error, idling, named, pid, planned, session, targets
@@ -48,13 +50,46 @@ def test_row_14_a_cancel_of_one_idle_in_transaction_offers_the_end(pg: Stand) ->
     (offer,) = end.offers
     words = shlex.split(offer.command)
     assert words[:4] == ["oncall", "remediate", "kill-queries", "--pid"]
-    assert words[5:] == ["-s", "bot", "--terminate", "--confirm"]
+    assert words[5:] == ["-s", "bot", "--issue", "pool", "--terminate", "--confirm"]
     action = KillQueries(pids=(parse_pid(words[4]),), terminate=True)
     ended = done(dsn(pg), action)
     assert ended.states == ["done"]
     assert [(c.text, c.holds) for c in ended.checks] == [(f"pid {pid(link)}: the session is gone", True)]
     assert any("57P01" in loss for loss in ended.found.losses)
     assert not there(pg, pid(link))
+
+
+def test_to_cancel_and_to_end_are_two_plans(pg: Stand) -> None:
+    link = idling(pg)
+    cancel, end = (planned(dsn(pg), KillQueries(pids=named(link), terminate=t)) for t in (False, True))
+    ids = [identify("kill-queries", "bot", "production", found.targets) for found in (cancel, end)]
+    assert ids[0] != ids[1]
+
+
+def test_a_session_without_a_transaction_loses_its_connection_only(pg: Stand) -> None:
+    link = session(pg)
+    found = planned(dsn(pg), KillQueries(pids=named(link), terminate=True))
+    assert found.losses[0] == f"pid {pid(link)}: its connection"
+
+
+def test_interrupted_while_the_signal_is_on_its_way(pg: Stand) -> None:
+    """Nobody knows whether it arrived: never that nothing was done."""
+    link = killstand.running(pg)
+
+    async def interrupted() -> KillWork:
+        async with killstand.scene(dsn(pg)) as here, KillQueries(pids=named(link)).work(here) as work:
+            assert work.so_far() == []
+            act = work.apply(killstand.silent)
+            sending = asyncio.ensure_future(anext(act))
+            await asyncio.sleep(0)
+            sending.cancel()
+            with suppress(asyncio.CancelledError):
+                await sending
+            return work
+
+    (result,) = asyncio.run(interrupted()).so_far()
+    assert (result.id, result.state) == (f"pid {pid(link)}", "unknown")
+    assert "it may have been signalled" in result.text
 
 
 def test_the_end_of_a_blocker_frees_those_behind_it(pg: Stand) -> None:

@@ -134,12 +134,20 @@ def test_the_oldest_come_first_and_what_was_named_is_not_cut() -> None:
     assert len(select(rows, Filters(pids=everyone), 3).targets) == 9
 
 
-@pytest.mark.parametrize(("off_s", "same"), [(-0.5, True), (0.9, True), (1.6, False), (-3600, False)])
+@pytest.mark.parametrize(("off_s", "same"), [(-0.5, True), (0.5, True), (1.5, False), (-3600, False)])
 def test_the_moment_tells_one_transaction_from_the_next(off_s: float, same: bool) -> None:
     at = datetime.fromisoformat(SEEN) + timedelta(seconds=off_s)
     chosen = select(ROWS, Filters(pids=(PidAt(pid=12, at=at),)), 5)
     assert [v.pid for v in chosen.targets] == ([12] if same else [])
     assert bool(chosen.changed) is not same
+
+
+@pytest.mark.parametrize(("off_ms", "same"), [(0, True), (0.4, True), (-40, False), (400, False)])
+def test_a_moment_with_a_fraction_is_that_transaction_alone(off_ms: float, same: bool) -> None:
+    """The next transaction of a busy session begins within the same second."""
+    at = datetime.fromisoformat(SEEN) + timedelta(milliseconds=off_ms)
+    chosen = select(ROWS, Filters(pids=(PidAt(pid=12, at=at),)), 5)
+    assert [v.pid for v in chosen.targets] == ([12] if same else [])
 
 
 def test_a_moment_without_a_transaction_now_is_a_change() -> None:

@@ -58,6 +58,8 @@ def test_a_database_that_runs(database: Server) -> None:
         with pytest.raises(psycopg.OperationalError):
             busy.execute("SELECT 1")
     assert told.found.title == "restarts the database of bot by its own command"
+    (shown,) = [text for label, text in told.found.place if label == "database"]
+    assert shown.startswith(database.url.rpartition("@")[2])
     assert told.found.losses[:2] == (
         "every connection of every client of this server (1 now)",
         "all open transactions (1 now), which are rolled back",

@@ -68,6 +68,9 @@ def result(
         (seen(pool=4), seen(pool=4), "nothing_measured"),
         (seen(pool=None, slots=1), seen(pool=None, slots=1), "nothing_measured"),
         (seen(pool=4, wait=2), seen(pool=4, wait=12), "worse"),
+        # Nothing was bad, and nothing can be read any more: that is not well.
+        (seen(pool=4, wait=2), seen(pool=None), "unknown"),
+        (seen(pool=4, wait=2), seen(pool=4, wait=None), "nothing_measured"),
         # What could not be read before is neither better nor worse.
         (seen(pool=19, cache=None), seen(pool=4, cache=17), "fixed"),
     ],
@@ -86,7 +89,15 @@ def test_a_symptom_that_is_well_does_not_outvote_a_check_that_failed() -> None:
 def test_one_healthy_look_is_not_enough() -> None:
     """The loop asks for two in a row; with one the word is not `fixed`."""
     before, now = seen(pool=19), seen(pool=4)
-    assert result(before, now, healthy=False) != "fixed"
+    word, text = verdict(before, now, 5.0, HELD, healthy=False)
+    assert word == "unknown"
+    assert text == "Pool is back within bounds, but not twice in a row after 5 s: a longer --wait would tell"
+
+
+def test_what_is_not_read_any_more_is_said() -> None:
+    word, text = verdict(seen(pool=4, wait=2), seen(pool=4), 5.0, HELD, healthy=True)
+    assert word == "nothing_measured"
+    assert text.endswith("and none is now; Wait is not read any more")
 
 
 VALUES = st.one_of(st.none(), st.floats(0, 40))

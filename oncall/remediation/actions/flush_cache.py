@@ -15,7 +15,7 @@ from oncall.clients.redis_flush_names import Rules, distinct
 from oncall.clients.redis_flush_rights import rights
 from oncall.clients.redis_flush_sweep import Sweep
 from oncall.errors import ConfigError, UsageFault
-from oncall.model import Next, RedisAt, Table, Unavailable
+from oncall.model import Next, RedisAt, Scalar, Table, Unavailable
 from oncall.model_acts import Check, Target, TargetResult
 from oncall.remediation.action import Found, Scene, Tell
 from oncall.remediation.actions import flush_seen as seeing
@@ -167,7 +167,9 @@ class Flushing:
             ("role", there.role or "unknown"),
             ("version", there.version or "unknown"),
         )
-        identity = {"redis": where, "run_id": there.run_id}
+        identity: dict[str, Scalar] = {"redis": where, "run_id": there.run_id}
+        # A prefix may well be called as a database is.
+        identity |= {"all": True} if seen.all else {}
         targets = tuple(
             Target(id=name, identity={**identity, "prefix": name})
             for name in (words.target(seen, walk) for walk in seen.some)
@@ -260,8 +262,8 @@ class Flushing:
 
     def offers(self, results: Sequence[TargetResult]) -> tuple[Next, ...]:
         """Looking again, and looking for what else it may be."""
-        address = self._scene.address
-        again = shlex.join(["oncall", "remediate", self._action.name, *address, *self._action.words])
+        address, about = self._scene.address, self._scene.about
+        again = shlex.join(["oncall", "remediate", self._action.name, *address, *self._action.words, *about])
         whole = bool(results) and all(one.state in ("done", "gone") for one in results)
         why = (
             "the plan counts what is there now"

@@ -168,11 +168,13 @@ def _found(
     secrets = secrets_of(scene.service)
     at = scene.service.postgres
     app = at.application_name if at else None
+    # To end a session is another plan than to cancel what it runs.
+    ended = {"terminate": True} if action.terminate else {}
     notes = kill_words.notes(selection, facts, terminate=action.terminate, app=app)
     return Found(
         title=kill_words.title(selection.targets, action.filters, terminate=action.terminate),
         place=_place(facts),
-        targets=tuple(Target(id=v.id, identity=_identity(v)) for v in selection.targets),
+        targets=tuple(Target(id=v.id, identity={**_identity(v), **ended}) for v in selection.targets),
         guards=kill_guards.reports(selection, action.most, facts),
         table=kill_words.table(selection.targets, lambda text: scrub(text, secrets)),
         does=tuple(signal(v, terminate=action.terminate) for v in selection.targets),
@@ -233,6 +235,8 @@ class KillWork:
     victims: dict[str, Victim] = field(default_factory=dict)
     _there: set[str] = field(default_factory=set)
     """Those that the last look still saw."""
+    _results: list[TargetResult] = field(default_factory=list)
+    _on_its_way: str | None = None
 
     async def apply(self, tell: Tell) -> AsyncIterator[TargetResult]:
         """One statement for each target; stops after the first that fails, or of which it is not known."""
@@ -241,10 +245,20 @@ class KillWork:
             zip(self.found.targets, self.found.does, strict=True), start=1
         ):
             tell(f"{verb} {target.id}, {number} of {len(self.found.targets)}")
+            self._on_its_way = target.id
             result = await self._signal(self.victims[target.id], statement)
+            self._on_its_way = None
+            self._results.append(result)
             yield result
             if result.state in ("failed", "unknown"):
                 return
+
+    def so_far(self) -> list[TargetResult]:
+        """What has happened when somebody interrupts: of one that was on its way nobody waited for the answer."""
+        if self._on_its_way is None:
+            return self._results
+        text = f"{self._on_its_way}: interrupted; it may have been signalled"
+        return [*self._results, TargetResult(id=self._on_its_way, state="unknown", text=text)]
 
     async def _signal(self, v: Victim, statement: str) -> TargetResult:
         answer = (await self.session.act(statement, _ACT_S)).answer
@@ -343,7 +357,15 @@ class KillWork:
             )
         words = [word for v in left for word in ("--pid", str(_exactly(v)))]
         most = ["--max", str(len(left))] if len(left) > KillQueries.most else []
-        line = ["oncall", "remediate", self.action.name, *words, *most, *self.scene.address]
+        line = [
+            "oncall",
+            "remediate",
+            self.action.name,
+            *words,
+            *most,
+            *self.scene.address,
+            *self.scene.about,
+        ]
         why = f"{kill_words.pids(left)}: the cancel changed nothing; this ends the session"
         return (Next(command=shlex.join([*line, "--terminate", "--confirm"]), why=why),)
 

@@ -11,8 +11,9 @@ from oncall.model import Frozen, Table
 
 _PID = re.compile(r"([0-9]{1,10})(?:@(.+))?")
 _MOST_PID = 2**31 - 1
-_MOMENT_S = 1.0
-"""A moment that is written to the second fits a transaction that began within it."""
+_MOMENT_S, _EXACT_S = 1.0, 0.001
+"""A moment that is written to the second fits a transaction that began within it; one with a fraction, as a diagnosis
+and a plan write it, that transaction alone: the next one of a busy session begins within the second as well."""
 _IDLE = ("idle in transaction", "idle in transaction (aborted)")
 _ACTIVE = ("active", "fastpath function call")
 
@@ -251,5 +252,6 @@ def _changed(sessions: Iterable[Victim], pids: Sequence[PidAt]) -> Iterable[tupl
         if one.at is None or victim is None or protection(victim):
             continue
         began = datetime.fromisoformat(victim.xact_start) if victim.xact_start else None
-        if began is None or abs((began - one.at).total_seconds()) > _MOMENT_S:
+        off_s = _EXACT_S if one.at.microsecond else _MOMENT_S
+        if began is None or abs((began - one.at).total_seconds()) > off_s:
             yield one, victim

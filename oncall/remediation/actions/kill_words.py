@@ -96,7 +96,9 @@ def losses(targets: Sequence[Victim], *, terminate: bool) -> tuple[str, ...]:
 
 def _ended(v: Victim) -> str:
     open_for = (
-        "" if v.xact_s is None else f", and what its transaction of {duration(v.xact_s)} has done so far"
+        ""
+        if v.xact_start is None
+        else f", and what its transaction of {duration(v.xact_s or 0)} has done so far"
     )
     return f"{v.id}: its connection{open_for}{_invalid(v)}"
 

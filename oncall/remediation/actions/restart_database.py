@@ -38,7 +38,9 @@ class RestartDatabase:
         else:
             assert at.unit is not None
             work = await unit_work(at.unit, scene, aim)
-        work.found = replace(work.found, drops_session=True)
+        # What is looked at and what is restarted are two things to the service file: both are shown.
+        place = (*work.found.place, *_database(scene))
+        work.found = replace(work.found, place=place, drops_session=True)
         yield work
 
 
@@ -55,6 +57,13 @@ async def _aim(scene: Scene) -> Aim:
         identity={"postmaster_started": began},
         notes=notes,
     )
+
+
+def _database(scene: Scene) -> tuple[tuple[str, str], ...]:
+    facts = scene.session.facts if scene.session else None
+    if facts is None or isinstance(facts, Unavailable):
+        return ()
+    return (("database", f"{facts.host}:{facts.port}/{facts.database} as {facts.role}"),)
 
 
 async def _before(scene: Scene) -> dict[str, Scalar] | Unavailable:
