@@ -14,7 +14,7 @@ from oncall.model import Absence, Frozen, Service, StepReading, Unavailable, Uns
 from oncall.scrub import scrub, secrets_of
 
 if TYPE_CHECKING:
-    from oncall.clients.postgres import Opened
+    from oncall.clients.postgres import Answers, Opened
 
 NO_LOOK_BACK = Unavailable(
     kind=Absence.PRESENT_ONLY, reason="knows only the present, and --at asks about the past"
@@ -83,13 +83,19 @@ async def postgres(asked: Asked, questions: Sequence[Question]) -> Part:
     variables = {"application_name": at.application_name or ""}
     deadline = min(asked.deadline_s * 1.3, asked.timeout_s)
     if asked.session is not None:
-        answers = await asked.session.ask(texts, variables, deadline)
+        # What the session said at its start may be over by now: only an answer shows that it is not.
+        alive = client.Question(id="", sql="SELECT 1")
+        answers = await asked.session.ask(texts or [alive], variables, deadline)
     else:
         answers = await client.ask(at, texts, variables, deadline)
     if isinstance(answers.facts, Unavailable):
         gone = absent("postgres", questions, answers.facts)
         return Part(answers=gone.answers, refusal=gone.refusal, failed=gone.failed, notes=answers.notes)
     facts = answers.facts
+    by_id = {key: reading for key, reading in answers.by_id.items() if key}
+    if asked.session is not None and (lost := _lost(answers, alone=not texts)):
+        gone = absent("postgres", questions, lost)
+        return Part(answers={**gone.answers, **by_id}, refusal=lost, failed=gone.failed, notes=answers.notes)
     target = DatabaseTarget(
         host=facts.host,
         port=facts.port,
@@ -100,7 +106,13 @@ async def postgres(asked: Asked, questions: Sequence[Question]) -> Part:
         clock=facts.clock,
     )
     # Through the reserve DSN the answers are here, and yet the server refused the ordinary role.
-    return Part(answers=answers.by_id, refusal=facts.refused, notes=answers.notes, database=target)
+    return Part(answers=by_id, refusal=facts.refused, notes=answers.notes, database=target)
+
+
+def _lost(answers: "Answers", *, alone: bool) -> Unavailable | None:
+    """Why a session that was open answers no more; `alone`: all that it was asked is whether it does."""
+    found = (r.answer for r in answers.by_id.values() if isinstance(r.answer, Unavailable))
+    return next((why for why in found if alone or why.kind is Absence.DOWN), None)
 
 
 async def redis(asked: Asked, questions: Sequence[Question]) -> Part:

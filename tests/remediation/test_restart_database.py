@@ -13,7 +13,8 @@ from oncall.lab.postgres import accepts, other_user, start_postgres
 from oncall.lab.process import Server, end, free_port, stop, wait_until
 from oncall.model import PostgresAt, RestartBy, Service
 from oncall.model_acts import Check, GuardState
-from oncall.remediation.actions.restart_database import RestartDatabase
+from oncall.remediation.action import Scene
+from oncall.remediation.actions.restart_database import RestartDatabase, _elsewhere
 from oncall.remediation.actions.restart_proofs import database_back
 from oncall.units import Duration
 from tests.clients.systemdstand import Systemd
@@ -183,3 +184,26 @@ def test_what_is_not_configured(database: Server, tmp_path: Path) -> None:
         plan(RestartDatabase(), Service(unit="other"))
     with pytest.raises(ConfigError):
         plan(RestartDatabase(), replace(by_unit(database, "d*")))
+
+
+@pytest.mark.parametrize(
+    ("ssh", "dsn", "refuses"),
+    [
+        (None, "host=127.0.0.1", False),
+        (None, "host=/run/postgresql", False),
+        (None, "dbname=x", False),
+        (None, "host=db-1", True),
+        (None, "host=127.0.0.1,db-2", True),
+        ("ops@db-1", "host=db-1", False),
+        ("ssh://ops@db-1:22", "host=db-1", False),
+        ("ops@app-1", "host=db-1", True),
+        ("ops@app-1", "host=127.0.0.1", True),
+    ],
+)
+def test_a_unit_of_another_machine_than_the_databases_is_refused(
+    ssh: str | None, dsn: str, refuses: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PGHOST", raising=False)
+    at = PostgresAt(dsn=dsn, unit="postgresql")
+    scene = Scene("bot", Service(postgres=at, ssh=ssh), None, 5.0)
+    assert [g.name for g in _elsewhere(scene, at)] == (["identity"] if refuses else [])

@@ -1,14 +1,20 @@
 """Fixed, not fixed, worse: judged from symptoms before and now."""
 
+import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oncall.model import Severity, SignalReport
+from oncall.clients.postgres import opened
+from oncall.diagnosis.run import planned, runbooks_of
+from oncall.lab.postgres import start_postgres
+from oncall.lab.servers import stop
+from oncall.model import PostgresAt, Service, Severity, SignalReport
 from oncall.model_acts import Check
-from oncall.remediation.verify import troubled, verdict, well
+from oncall.remediation.verify import measure, troubled, verdict, well
 
 OK, WARNING, CRITICAL, UNKNOWN = Severity.OK, Severity.WARNING, Severity.CRITICAL, Severity.UNKNOWN
 HELD, BROKEN = (
@@ -122,3 +128,26 @@ def test_nothing_changed_is_never_worse(before: dict[str, SignalReport]) -> None
     assert said != "worse"
     if troubled(before):
         assert said == "not_fixed"
+
+
+@pytest.mark.parametrize("issue", ["errors", "pool"])
+def test_a_database_that_dies_meanwhile_is_not_believed_to_answer(tmp_path: Path, issue: str) -> None:
+    """The session was open before the act; the symptoms of `errors` ask it nothing besides."""
+    server = start_postgres(tmp_path / "postgres")
+    service = Service(postgres=PostgresAt(dsn=server.url))
+    asking = planned(service, runbooks_of(service, None), (issue,))
+
+    async def looks() -> tuple[SignalReport, SignalReport, SignalReport]:
+        async with opened(PostgresAt(dsn=server.url), 20) as session:
+            measuring = measure("bot", service, asking, session, instances=1)
+            alive = await measuring.now(1)
+            await asyncio.to_thread(stop, server)
+            first, second = await measuring.now(2), await measuring.now(3)
+        return alive["database"], first["database"], second["database"]
+
+    try:
+        alive, *dead = asyncio.run(looks())
+    finally:
+        stop(server)
+    assert (alive.value, alive.severity) == (1, OK)
+    assert [(look.value, look.severity) for look in dead] == [(0, CRITICAL), (0, CRITICAL)]

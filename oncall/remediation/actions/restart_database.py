@@ -1,18 +1,24 @@
 """`restart-database`: the unit of Postgres, or the command of the service file that restarts it."""
 
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from oncall.clients.postgres import Question, load_sql
+from oncall.clients.http_options import is_loopback
+from oncall.clients.postgres import Question, load_sql, parse_dsn
+from oncall.clients.systemd import HERE
 from oncall.errors import UsageFault
-from oncall.model import Absence, Scalar, Unavailable
+from oncall.model import Absence, PostgresAt, Scalar, Unavailable
+from oncall.model_acts import GuardReport
 from oncall.remediation.action import Scene, Work
 from oncall.remediation.actions.restart_command import CommandWork, command_work
 from oncall.remediation.actions.restart_proofs import database_back, first_row
 from oncall.remediation.actions.restart_unit import Aim, UnitWork, Unreached, unit_work
+from oncall.remediation.guards import refused
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,28 @@ class RestartDatabase:
             work = await unit_work(at.unit, scene, aim)
         # What is looked at and what is restarted are two things to the service file: both are shown.
         place = (*work.found.place, *_database(scene))
-        work.found = replace(work.found, place=place, drops_session=True)
+        guards = (*_elsewhere(scene, at), *work.found.guards)
+        work.found = replace(work.found, place=place, guards=guards, drops_session=True)
         yield work
+
+
+def _elsewhere(scene: Scene, at: PostgresAt) -> tuple[GuardReport, ...]:
+    """Refuses a unit of one machine for the database of another: nothing else ties the two together."""
+    if at.restart is not None:
+        return ()
+    ssh = scene.service.ssh
+    there = ssh.removeprefix("ssh://").rpartition("@")[2].partition(":")[0] if ssh else None
+    given = parse_dsn(at.dsn)
+    hosts = (given.get("host") or given.get("hostaddr") or os.environ.get("PGHOST") or "").split(",")
+    if all(host == there if there else _is_here(host) for host in hosts):
+        return ()
+    said = f"the unit is on {there or HERE}, the database on {', '.join(hosts) or 'this machine'}"
+    hint = "name what restarts that database: `restart: {command: [...]}` under postgres in the service file"
+    return (refused("identity", said, hint),)
+
+
+def _is_here(host: str) -> bool:
+    return not host or host.startswith(("/", "@")) or is_loopback(host) or host == socket.gethostname()
 
 
 async def _aim(scene: Scene) -> Aim:
