@@ -11,7 +11,20 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "oncall"
 
 # Room -> rooms that it may import. A file at the top of the package is a room of its own.
-WORDS = {"model", "model_acts", "errors", "units", "numbers", "scrub", "dsn"}
+WORDS = {
+    "model",
+    "model_acts",
+    "model_alerts",
+    "model_boards",
+    "model_checks",
+    "model_deploy",
+    "model_status",
+    "errors",
+    "units",
+    "numbers",
+    "scrub",
+    "dsn",
+}
 YAML = {"yamltext", "yamlnodes", "yamlwords"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -20,6 +33,11 @@ ALLOWED: dict[str, set[str]] = {
     "dsn": {"errors"},
     "model": {"units"},
     "model_acts": {"model"},
+    "model_alerts": {"model", "model_acts"},
+    "model_boards": {"model"},
+    "model_checks": {"model"},
+    "model_deploy": {"model", "model_checks"},
+    "model_status": {"model", "model_alerts"},
     "files": set(),
     "numbers": {"model"},
     "yamlwords": {"errors", "units"},
@@ -33,11 +51,18 @@ ALLOWED: dict[str, set[str]] = {
     "runbook": WORDS | YAML | {"clients", "signals", "promql", "config", "config_rules"},
     "diagnosis": WORDS | {"runbook", "clients", "signals", "promql", "config"},
     "remediation": WORDS | {"files", "config", "clients", "runbook", "diagnosis", "signals", "promql"},
-    "render": {"model", "model_acts", "numbers", "units", "errors"},
+    "checks": WORDS
+    | YAML
+    | {"config", "config_rules", "clients", "runbook", "diagnosis", "signals", "promql"},
+    "monitoring": WORDS
+    | YAML
+    | {"config", "config_rules", "clients", "runbook", "diagnosis", "signals", "promql"},
+    "render": (WORDS - {"scrub", "dsn"}),
     "lab": {"model", "errors", "units", "config"},
     "cli": WORDS
     | YAML
-    | {"files", "config", "render", "lab", "diagnosis", "remediation", "runbook", "clients", "signals"},
+    | {"files", "config", "render", "lab", "diagnosis", "remediation", "runbook", "clients", "signals"}
+    | {"checks", "monitoring"},
     "__main__": {"cli"},
     "__init__": set(),
 }
