@@ -55,6 +55,8 @@ def group(item: pytest.Item) -> str:
         return "bright"
     if "healthy_lab" in wanted:
         return "lab-healthy"
+    if "week" in wanted:
+        return "week"
     if "server" in wanted:
         return f"postgres-{params.get('server')}"
     return item.nodeid.partition("::")[0]

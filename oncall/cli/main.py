@@ -15,6 +15,7 @@ import typer
 from oncall import __version__
 from oncall.cli import audit as audit_command
 from oncall.cli import changes as changes_command
+from oncall.cli import checks as checks_command
 from oncall.cli import common
 from oncall.cli import config as config_command
 from oncall.cli import diagnose as diagnose_command
@@ -51,6 +52,9 @@ app = typer.Typer(
 )
 app.command("diagnose")(diagnose_command.diagnose)
 app.command("changes")(changes_command.changes)
+app.command("daily-check")(checks_command.daily_check)
+app.command("weekly-check")(checks_command.weekly_check)
+app.command("monthly-check")(checks_command.monthly_check)
 app.add_typer(remediate_command.app, name="remediate")
 app.add_typer(audit_command.app, name="audit")
 app.add_typer(runbook_command.app, name="runbook")

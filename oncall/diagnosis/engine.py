@@ -94,7 +94,7 @@ class Round:
         self.interval_s = min(ask.interval_s, 0.3 * ask.timeout_s)
 
     async def run(self) -> Gathered:
-        """Every answer, or why there is none, within the timeout."""
+        """Every answer, or why there is none, within the timeout. Without signals, no metrics are asked for."""
         asked = self._by_backend()
         backends = asyncio.gather(*(self._backend(name, questions) for name, questions in asked.items()))
         parts, (measured, live, metric_part) = await asyncio.gather(backends, self._metrics())
@@ -178,6 +178,8 @@ class Round:
 
     async def _metrics(self) -> tuple[Measured, Mapping[str, float], "Part"]:
         specs = self.plan.signals
+        if not specs:
+            return Measured(signals={}, end=self.moment.end), {}, Part()
         look = Look(self.service, specs, self.deadline_s)
         try:
             first_page = asyncio.ensure_future(self._first_page(look))

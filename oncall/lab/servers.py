@@ -122,8 +122,9 @@ def start_prometheus(
     port: int | None = None,
     alertmanager: str | None = None,
     arguments: Sequence[str] = (),
+    keep: str = "2d",
 ) -> Server:
-    """A new Prometheus that scrapes `targets` (job -> host:port...) every `interval`."""
+    """A new Prometheus that scrapes `targets` (job -> host:port...) every `interval`, and keeps samples so long."""
     binary = find_prometheus()
     config = folder / "prometheus.yml"
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +136,7 @@ def start_prometheus(
             f"--config.file={config}",
             f"--storage.tsdb.path={folder / 'prometheus'}",
             f"--web.listen-address=127.0.0.1:{chosen}",
-            "--storage.tsdb.retention.time=2d",
+            f"--storage.tsdb.retention.time={keep}",
             "--log.level=warn",
             *arguments,
         ]

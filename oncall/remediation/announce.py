@@ -3,7 +3,7 @@
 The form is that of the alerts of the monitoring document: a sign and a title, then a line for each fact."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from oncall.clients.http_faults import Refused, fault, split, status_text
@@ -70,6 +70,16 @@ async def announce(
     return said and scrub(said, secrets)
 
 
+async def post_text(service: Service, text: str, *, deadline_s: float = DEADLINE_S) -> str | None:
+    """Posts lines of text; None where it was sent, else why not. Never raises, never takes longer than told."""
+    url = service.announce.slack if service.announce else None
+    if not url:
+        return f"not posted: no announce.slack in the service file, {PLACE} is not known"
+    secrets = secrets_of(service)
+    said = await _post(url, _message(text.split("\n"), secrets), deadline_s)
+    return said and scrub(said, secrets)
+
+
 async def _post(url: str, body: Mapping[str, object], deadline_s: float) -> str | None:
     import httpx
 
@@ -131,6 +141,10 @@ async def _head(answer: "httpx.Response") -> bytes:
 def payload(told: ActionPlan | Remediation, by: Who, secrets: Sequence[str] = ()) -> dict[str, object]:
     """The message as Slack takes it: plain text, so that nothing in it is a link, a mention or markup."""
     lines = _plan(told, by) if isinstance(told, ActionPlan) else _result(told, by)
+    return _message(lines, secrets)
+
+
+def _message(lines: Iterable[str], secrets: Sequence[str]) -> dict[str, object]:
     text = "\n".join(_escaped(_plain(scrub(line, secrets))) for line in lines)
     return {"text": text, "mrkdwn": False, "parse": "none", "link_names": False, "unfurl_links": False}
 

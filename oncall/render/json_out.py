@@ -9,6 +9,7 @@ import msgspec
 
 from oncall.model import ChangeReport, Changes, Diagnosis, Severity
 from oncall.model_acts import ActionPlan, AuditList, AuditShown, AuditVerified, Guards, Remediation
+from oncall.model_checks import CheckReport
 
 _FIRST = (
     "schema",
@@ -83,6 +84,24 @@ def guards_json(found: Guards) -> bytes:
 def audit_json(found: AuditList | AuditShown | AuditVerified) -> bytes:
     """Entries of the audit log as they are written there: schemas `oncall/audit...`."""
     return _encode(msgspec.to_builtins(found, enc_hook=_plain))
+
+
+def check_json(report: CheckReport) -> bytes:
+    """A check of one service: schema `oncall/check/1`, its lines worst first."""
+    return _encode(msgspec.to_builtins(msgspec.structs.replace(report, at=_whole(report.at))))
+
+
+def checks_json(reports: Sequence[CheckReport]) -> bytes:
+    """A check of several services, worst first: schema `oncall/checks/1`."""
+    document = {
+        "schema": "oncall/checks/1",
+        "check": reports[0].check if reports else None,
+        "severity": min((r.severity for r in reports), key=_WORST_FIRST.index, default=Severity.UNKNOWN),
+        "services": [
+            msgspec.to_builtins(msgspec.structs.replace(report, at=_whole(report.at))) for report in reports
+        ],
+    }
+    return _encode(document)
 
 
 def _whole_plan(plan: ActionPlan) -> ActionPlan:

@@ -102,8 +102,12 @@ class Library:
         for file in reversed(self._files):
             if file.issue and alert in file.decoded[1].alerts:
                 return file.issue
-        known = sorted(a for f in self._files for a in f.decoded[1].alerts)
-        raise UsageFault(f"no runbook names the alert {alert!r}", hint="Known: " + ", ".join(known) + ".")
+        known = ", ".join(sorted(self.alerts()))
+        raise UsageFault(f"no runbook names the alert {alert!r}", hint=f"Known: {known}.")
+
+    def alerts(self) -> frozenset[str]:
+        """The names of all alerts that a runbook answers."""
+        return frozenset(alert for file in self._files for alert in file.decoded[1].alerts)
 
     def paths(self) -> tuple[Path, ...]:
         return tuple(f.path for f in self._files)
@@ -144,7 +148,7 @@ class File:
         if spec.issue is None and (spec.steps or spec.causes or spec.symptoms):
             raise RunbookError(f"{document.where(())}: steps or causes without `issue:`")
         for name, signal in spec.signals.items():
-            _check_signal(document, name, signal)
+            check_signal(document, name, signal)
         for name, text in spec.patterns.items():
             _check_pattern(document, name, text)
         return document, spec
@@ -154,23 +158,23 @@ def _check_pattern(document: Document, name: str, text: str) -> None:
     try:
         re.compile(text)
     except re.error as error:
-        raise _fail(document, ("patterns", name), f"no regular expression: {error}") from None
+        raise fail(document, ("patterns", name), f"no regular expression: {error}") from None
 
 
-def _fail(
+def fail(
     document: Document, key: tuple[str | int, ...], message: str, hint: str | None = None
 ) -> RunbookError:
     return RunbookError(f"{document.where(key)}: {'.'.join(map(str, key))}: {message}", hint=hint)
 
 
-def _check_signal(document: Document, name: str, spec: SignalSpec) -> None:
+def check_signal(document: Document, name: str, spec: SignalSpec) -> None:
     for key, complaint in signal_complaints(spec):
-        raise _fail(document, ("signals", name, *key), complaint)
+        raise fail(document, ("signals", name, *key), complaint)
     if spec.up is not None and spec.up not in BACKENDS:
-        raise _fail(document, ("signals", name, "up"), f"{spec.up!r} is not one of {', '.join(BACKENDS)}")
+        raise fail(document, ("signals", name, "up"), f"{spec.up!r} is not one of {', '.join(BACKENDS)}")
 
 
-class _Checker:
+class Checker:
     """Checks one runbook file against the signals that it may read, and parses its expressions."""
 
     def __init__(self, document: Document, spec: RunbookFile, shared: Mapping[str, SignalSpec]) -> None:
@@ -186,7 +190,7 @@ class _Checker:
         try:
             parsed = self.expressions[text] = Expression(text)
         except ValueError as error:
-            raise _fail(self.document, key, str(error)) from None
+            raise fail(self.document, key, str(error)) from None
         for name in sorted(parsed.names):
             self._known(name, key)
         return parsed
@@ -208,7 +212,7 @@ class _Checker:
         else:
             known = base in self.signals or base in self.spec.values
         if not known:
-            raise _fail(
+            raise fail(
                 self.document,
                 key,
                 f"{name!r} is neither a signal, a value, nor a column of a step",
@@ -225,9 +229,9 @@ class _Checker:
     def step(self, name: str, step: StepSpec) -> None:
         given = [probe for probe in PROBES if getattr(step, probe) is not None]
         if len(given) != 1:
-            raise _fail(self.document, ("steps", name), f"give exactly one of {', '.join(PROBES)}")
+            raise fail(self.document, ("steps", name), f"give exactly one of {', '.join(PROBES)}")
         if step.health is not None and not step.health.startswith("/"):
-            raise _fail(self.document, ("steps", name, "health"), "a path begins with /")
+            raise fail(self.document, ("steps", name, "health"), "a path begins with /")
         if step.postgres is not None or step.sql is not None:
             self._sql(name, step)
 
@@ -238,11 +242,11 @@ class _Checker:
             try:
                 load_sql(step.postgres)
             except OSError:
-                raise _fail(
+                raise fail(
                     self.document, ("steps", name, "postgres"), f"no SQL file {step.postgres!r}"
                 ) from None
         elif (reason := check_sql(step.sql or "")) is not None:
-            raise _fail(self.document, ("steps", name, "sql"), reason)
+            raise fail(self.document, ("steps", name, "sql"), reason)
 
     def cause(self, name: str, cause: CauseSpec) -> None:
         key = ("causes", name)
@@ -256,7 +260,7 @@ class _Checker:
             for text in (item.text, item.otherwise):
                 self.template(text or "", *place)
             if item.onset_of and item.onset_of not in self.signals:
-                raise _fail(self.document, place, f"onset_of: {item.onset_of!r} is no signal")
+                raise fail(self.document, place, f"onset_of: {item.onset_of!r} is no signal")
         for following in cause.next:
             for text in (following.command, following.why):
                 self.template(text, *key, "next")
@@ -271,7 +275,7 @@ class _Checker:
         for item in cause.evidence:
             if not item.against and self._reads(item.when, set()):
                 return
-        raise _fail(
+        raise fail(
             self.document,
             ("causes", name),
             "no step or signal can support this cause",
@@ -308,7 +312,7 @@ class _Checker:
     def _walk(self, name: str, path: tuple[str, ...], done: set[str]) -> None:
         if name in path:
             key = ("values" if name in self.spec.values else "signals", name)
-            raise _fail(self.document, key, "needs itself: " + " → ".join((*path, name)))
+            raise fail(self.document, key, "needs itself: " + " → ".join((*path, name)))
         signal = self.signals.get(name)
         parsed = self.expressions.get(self.spec.values.get(name) or (signal.value if signal else None) or "")
         if parsed is None or name in done:
@@ -321,26 +325,26 @@ class _Checker:
 def _checked(
     document: Document, spec: RunbookFile, shared: Mapping[str, SignalSpec], patterns: Mapping[str, str]
 ) -> Runbook:
-    checker = _Checker(document, spec, shared)
+    checker = Checker(document, spec, shared)
     for key in ("title", "headlines"):
         if getattr(spec, key) is None:
-            raise _fail(document, (), f"an issue needs `{key}:`")
+            raise fail(document, (), f"an issue needs `{key}:`")
     if not spec.symptoms:
-        raise _fail(document, (), "an issue needs `symptoms:`, the signals that decide its severity")
+        raise fail(document, (), "an issue needs `symptoms:`, the signals that decide its severity")
     for name in spec.symptoms:
         if name not in checker.signals:
-            raise _fail(document, ("symptoms",), f"{name!r} is no signal", checker._suggest(name))
+            raise fail(document, ("symptoms",), f"{name!r} is no signal", checker._suggest(name))
     for name, step in spec.steps.items():
         checker.step(name, step)
     for name, text in spec.values.items():
         if name in checker.signals or name in spec.steps:
-            raise _fail(document, ("values", name), "is also the name of a signal or step")
+            raise fail(document, ("values", name), "is also the name of a signal or step")
         checker.expression(text, "values", name)
     if spec.explain:
         checker.expression(spec.explain, "explain")
     for name, signal in checker.signals.items():
         if signal.step and signal.step.partition(".")[0] not in spec.steps and name in spec.signals:
-            raise _fail(document, ("signals", name, "step"), f"no step {signal.step.partition('.')[0]!r}")
+            raise fail(document, ("signals", name, "step"), f"no step {signal.step.partition('.')[0]!r}")
     for special in spec.headlines.special if spec.headlines else ():
         checker.expression(special.when, "headlines", "special")
     for at, pointer in enumerate(spec.pointers):
@@ -364,7 +368,7 @@ def _checked(
     )
 
 
-def _shown(spec: RunbookFile, checker: _Checker) -> tuple[str, ...]:
+def _shown(spec: RunbookFile, checker: Checker) -> tuple[str, ...]:
     """Symptoms first, then every other signal that the runbook defines or reads, and what bounds any of these."""
     read_names = {b for e in checker.expressions.values() for n in e.names for b in bases(n)}
     shown = [*spec.symptoms, *(n for n in checker.signals if n in read_names or n in spec.signals)]

@@ -4,7 +4,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -16,7 +16,8 @@ from tests.bench.stand import ONCALL, Stand
 @contextmanager
 def _victim(dsn: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """A session that sleeps; its statement has been sent when this begins."""
-    with psycopg.connect(dsn, autocommit=True, application_name="victim") as link:
+    # Closed, not committed: it is in the middle of a statement, canceled or not.
+    with closing(psycopg.connect(dsn, autocommit=True, application_name="victim")) as link:
         link.pgconn.send_query(b"SELECT pg_sleep(600)")
         link.pgconn.flush()
         yield link

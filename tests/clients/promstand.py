@@ -11,6 +11,9 @@ from oncall.clients.prometheus import Prometheus, Sample, Vector
 from oncall.lab.servers import Server, find_prometheus, start_prometheus, stop
 from oncall.model import PrometheusAt
 
+KEEP = "60d"
+"""A history that was made up is as old as a test wants it."""
+
 
 def backfill(folder: Path, lines: Sequence[str]) -> None:
     """Puts OpenMetrics lines (each with its time) where a Prometheus of this folder will find them."""
@@ -26,7 +29,7 @@ def backfill(folder: Path, lines: Sequence[str]) -> None:
 async def running(
     folder: Path, targets: Mapping[str, Sequence[str]] | None = None
 ) -> AsyncIterator[tuple[Prometheus, Server]]:
-    server = await asyncio.to_thread(start_prometheus, folder, targets or {})
+    server = await asyncio.to_thread(start_prometheus, folder, targets or {}, keep=KEEP)
     try:
         async with Prometheus(PrometheusAt(url=server.url)) as client:
             yield client, server

@@ -1,0 +1,133 @@
+"""Which alerts fired in the time that is looked at, from Prometheus's own record of them (the metric ALERTS)."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from msgspec.structs import replace
+
+from oncall.checks.model import DAY_S, LineSpec
+from oncall.checks.scene import Scene, unknown
+from oncall.clients.prometheus import Sample
+from oncall.model import Column, Frozen, Next, Severity, Table, Unavailable
+from oncall.model_checks import CheckLine
+from oncall.units import promql_duration
+
+_STEP_S = 60.0
+_FIRING = 'ALERTS{alertstate="firing"}'
+_MOST_ROWS = 20
+_COLUMNS = (
+    Column(name="alert"),
+    Column(name="severity"),
+    Column(name="fired_for", unit="seconds"),
+    Column(name="firing_now"),
+    Column(name="last", unit="timestamp"),
+    Column(name="labels"),
+)
+_HIDDEN = frozenset({"__name__", "alertname", "alertstate", "severity"})
+_PAGES = frozenset({"critical", "page", "emergency", "error", "fatal"})
+
+
+class Fired(Frozen, frozen=True):
+    """One alert: for how many seconds it fired, and whether it does now."""
+
+    name: str
+    severity: str
+    seconds: float
+    now: bool
+    last: float | None
+    """When it was last seen firing (Unix seconds)."""
+    labels: str
+
+
+async def look(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ...]:
+    """One line: how many alerts fired, the worst first below it."""
+    at = scene.service.prometheus
+    if at is None or scene.server is None:
+        hint = "set `prometheus` of the service"
+        return (
+            unknown(name, spec, "prometheus", "prometheus: not configured", hint, counts=not spec.optional),
+        )
+    over = float(spec.over or DAY_S)
+    span = f"[{promql_duration(over)}:{_STEP_S:.0f}s]"
+    ranged = f"count_over_time({_FIRING}{span})"
+    answers = await asyncio.gather(
+        scene.server.query(ranged, scene.at, scene.deadline_s),
+        scene.server.query(f"max_over_time(timestamp({_FIRING}){span})", scene.at, scene.deadline_s),
+        scene.server.query(_FIRING, scene.at, scene.deadline_s),
+    )
+    samples = []
+    for answer in answers:
+        if isinstance(answer, Unavailable):
+            return (unknown(name, spec, "prometheus", answer.reason, answer.hint),)
+        samples.append(answer.samples)
+    line = told(scene, name, spec, alerts_of(at.selector, *samples))
+    return (replace(line, query=ranged),)
+
+
+def alerts_of(
+    selector: Mapping[str, str], fired: Iterable[Sample], last: Iterable[Sample], firing: Iterable[Sample]
+) -> tuple[Fired, ...]:
+    """The alerts of a service, worst first. An alert whose labels say another service is not its own; one that has
+    none of the selector's labels may be, and is kept. Pure."""
+    now = {_key(s.labels) for s in firing}
+    ended = {_key(s.labels): s.value for s in last}
+    found = [
+        Fired(
+            name=s.labels.get("alertname", "without a name"),
+            severity=s.labels.get("severity", ""),
+            seconds=s.value * _STEP_S,
+            now=_key(s.labels) in now,
+            last=ended.get(_key(s.labels)),
+            labels=", ".join(f"{k}={v}" for k, v in sorted(s.labels.items()) if k not in _HIDDEN),
+        )
+        for s in fired
+        if all(s.labels.get(label, value) == value for label, value in selector.items())
+    ]
+    return tuple(sorted(found, key=lambda f: (not f.now, f.severity not in _PAGES, -f.seconds, f.name)))
+
+
+def _key(labels: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset((k, v) for k, v in labels.items() if k != "__name__")
+
+
+def told(scene: Scene, name: str, spec: LineSpec, found: tuple[Fired, ...]) -> CheckLine:
+    """The line of them: critical where one that pages fires now, else warning where any fired."""
+    pages = [f for f in found if f.now and f.severity.lower() in _PAGES]
+    severity = Severity.CRITICAL if pages else Severity.WARNING if found else Severity.OK
+    names = list(dict.fromkeys(f.name for f in found))
+    now = sum(f.now for f in found)
+    said = f"{len(names)} fired" + (f", {now} still firing" if now else "") if names else "none fired"
+    shown = f"{said}: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if names else said
+    return CheckLine(
+        id=name,
+        title=spec.title or "Alerts",
+        severity=severity,
+        why=spec.why,
+        source="prometheus",
+        value=float(len(names)),
+        unit="alerts",
+        text=shown,
+        target=spec.target or "none",
+        age_s=0.0,
+        next=_next(scene, found),
+        detail=Table(columns=_COLUMNS, rows=tuple(map(_row, found[:_MOST_ROWS]))) if found else None,
+    )
+
+
+def _next(scene: Scene, found: tuple[Fired, ...]) -> Next | None:
+    """The diagnosis of the first of them that a runbook names; of one that is over, about when it last fired."""
+    named = (f for f in found if f.name in scene.books.alerts())
+    first = next(named, None)
+    if first is None:
+        return None
+    over = [] if first.now or first.last is None else ["--at", _moment(first.last)]
+    return scene.command("diagnose", "--alert", first.name, *over, why="says why")
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _row(f: Fired) -> tuple[str | float | bool | None, ...]:
+    return (f.name, f.severity or None, f.seconds, f.now, f.last, f.labels or None)

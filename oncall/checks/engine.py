@@ -1,0 +1,280 @@
+"""Asks everything that a check needs at once, and gives its lines, worst first. One dead backend is a line that is
+unknown; the others are there."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace as with_changes
+from datetime import UTC, datetime
+from importlib import import_module
+
+from msgspec.structs import replace
+
+from oncall.checks.lines import from_value, measured_line
+from oncall.checks.measured import Asked, Measured, measure
+from oncall.checks.model import Check, LineSpec
+from oncall.checks.scene import Scene, unknown
+from oncall.diagnosis.bounds import bounds
+from oncall.diagnosis.engine import Ask, Progress, Round
+from oncall.diagnosis.metrics import of_metrics
+from oncall.diagnosis.plan import Plan, plan
+from oncall.diagnosis.readings import Facts, own_expression
+from oncall.model import Absence, Frozen, Service, Severity, SignalSpec, Unavailable
+from oncall.model_checks import CheckLine, CheckReport
+from oncall.runbook.loader import Library
+from oncall.scrub import scrub, secrets_of
+from oncall.signals import form_of
+
+TIMEOUT_S = 20.0
+_WORST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
+_WHOLE = "="
+"""Before the name of a signal that bounds others: asked for its present value."""
+# Module and function of each look that is no signal; imported where a check has such a line.
+_PROBES: Mapping[str, str] = {
+    "alerts": "oncall.checks.alerts",
+    "backups": "oncall.checks.backups",
+    "capacity": "oncall.checks.capacity",
+    "certificates": "oncall.checks.certificates",
+    "disk": "oncall.checks.disk",
+    "endpoints": "oncall.checks.weeks",
+    "health": "oncall.checks.health",
+    "optimise": "oncall.checks.weeks",
+    "rules": "oncall.checks.runbooks_audit",
+    "runbooks": "oncall.checks.runbooks_audit",
+    "trends": "oncall.checks.weeks",
+}
+_OF_A_SERVICE = frozenset({"backups", "certificates", "disk"})
+
+
+class When(Frozen, frozen=True):
+    """About which moment (Unix seconds; None is now), and how many seconds all answers have."""
+
+    at: float | None = None
+    timeout_s: float = TIMEOUT_S
+
+
+def _quiet(_backend: str, _state: str) -> None:
+    return None
+
+
+async def run(
+    name: str,
+    service: Service,
+    check: Check,
+    books: Library,
+    when: When,
+    *,
+    address: tuple[str, ...] = (),
+    ran: Mapping[str, datetime] | None = None,
+    progress: Progress = _quiet,
+) -> CheckReport:
+    """Every line of a check, worst first, within the timeout."""
+    begun = time.monotonic()
+    scene = Scene(
+        name=name,
+        service=service,
+        check=check,
+        books=books,
+        now=time.time(),
+        deadline_s=when.timeout_s,
+        at=when.at,
+        address=address,
+        ran=ran or {},
+    )
+    lines = await _lines(scene, progress)
+    secrets = secrets_of(service)
+    shown = sorted((_clean(line, secrets) for line in lines), key=_order)
+    severity = worst(line.severity for line in shown if line.counts)
+    return CheckReport(
+        service=name,
+        environment=service.environment,
+        check=check.name,
+        title=check.title,
+        at=datetime.fromtimestamp(scene.end, UTC),
+        duration_ms=round((time.monotonic() - begun) * 1000),
+        severity=severity,
+        summary=summary(shown),
+        lines=tuple(shown),
+    )
+
+
+def worst(found: Iterable[Severity]) -> Severity:
+    """The worst of some severities; unknown where there is none."""
+    return min(found, key=_WORST.index, default=Severity.UNKNOWN)
+
+
+def order(report: CheckReport) -> tuple[int, str]:
+    """Reports worst first, then by name."""
+    return _WORST.index(report.severity), report.service
+
+
+def _order(line: CheckLine) -> tuple[bool, int]:
+    return not line.counts and line.severity is Severity.UNKNOWN, _WORST.index(line.severity)
+
+
+def summary(lines: list[CheckLine]) -> str:
+    """What is not well, worst first; or that all is."""
+    counted = [line for line in lines if line.counts]
+    bad = [line for line in counted if line.severity is not Severity.OK]
+    if not counted:
+        return "nothing could be looked at"
+    if not bad:
+        return f"all {len(counted)} are well"
+    parts = []
+    for severity in _WORST[:-1]:
+        titles = [line.title for line in bad if line.severity is severity]
+        if titles:
+            more = f" and {len(titles) - 3} more" if len(titles) > 3 else ""
+            parts.append(f"{severity.value}: {', '.join(titles[:3])}{more}")
+    return "; ".join(parts)
+
+
+def _clean(line: CheckLine, secrets: tuple[str, ...]) -> CheckLine:
+    """Without the service's own secrets: a reason may hold the address that could not be reached."""
+
+    def masked(text: str | None) -> str | None:
+        return text and scrub(text, secrets)
+
+    return replace(line, text=masked(line.text), reason=masked(line.reason), hint=masked(line.hint))
+
+
+# --- all at once ------------------------------------------------------------------------------------
+
+
+async def _lines(scene: Scene, progress: Progress) -> list[CheckLine]:
+    """The lines in the order of the file."""
+    async with AsyncExitStack() as kept:
+        if scene.service.prometheus is not None:
+            from oncall.clients.prometheus import Prometheus
+
+            server = await kept.enter_async_context(Prometheus(scene.service.prometheus))
+            scene = with_changes(scene, server=server)
+        probes = {n: s for n, s in scene.check.lines.items() if s.probe is not None}
+        looks = asyncio.gather(*(_probe(scene, n, s) for n, s in probes.items()))
+        measured, facts, looked = await asyncio.gather(
+            _signals(scene, progress), _facts(scene, progress), looks
+        )
+    by_probe = dict(zip(probes, looked, strict=True))
+    lines: list[CheckLine] = []
+    for name, spec in scene.check.lines.items():
+        lines += by_probe[name] if name in by_probe else (_line(scene, name, spec, measured, facts),)
+    return lines
+
+
+def _line(
+    scene: Scene, name: str, spec: LineSpec, measured: Mapping[str, Measured | Unavailable], facts: Facts
+) -> CheckLine:
+    if name not in measured:
+        return from_value(scene, name, spec, facts)
+    signal = _spec(scene, spec.signal or "")
+    values = _values(measured)
+    return measured_line(
+        scene, name, spec, signal, measured[name], bounds(spec.signal or "", signal, scene.service, values)
+    )
+
+
+def _values(measured: Mapping[str, Measured | Unavailable]) -> dict[str, float]:
+    """What bounds of others are shares of."""
+    return {
+        key.removeprefix(_WHOLE): m.now
+        for key, m in measured.items()
+        if key.startswith(_WHOLE) and isinstance(m, Measured) and isinstance(m.now, float)
+    }
+
+
+def _spec(scene: Scene, name: str) -> SignalSpec:
+    """The signal in force: the service file's form with the words of ours."""
+    base, own = scene.check.signals[name], scene.service.signals.get(name)
+    if own is None:
+        return base
+    kept = {k: getattr(base, k) for k in ("title", "unit", "warning", "critical", "share_of")}
+    return replace(own, **{**kept, **{k: v for k in kept if (v := getattr(own, k)) is not None}})
+
+
+# --- signals ------------------------------------------------------------------------------------------
+
+
+async def _signals(scene: Scene, progress: Progress) -> dict[str, Measured | Unavailable]:
+    """The signals of Prometheus by the name of their line, and what bounds them."""
+    asked = _asked(scene)
+    if not asked:
+        return {}
+    at = scene.service.prometheus
+    if at is None or scene.server is None:
+        why = Unavailable(
+            kind=Absence.NOT_CONFIGURED,
+            reason="prometheus: not configured",
+            hint="set `prometheus` of the service",
+        )
+        return dict.fromkeys(asked, why)
+    progress("prometheus", "waiting")
+    found = await measure(scene.server, asked, at.selector, scene.at, scene.now, scene.deadline_s)
+    progress("prometheus", "ok")
+    return dict(found)
+
+
+def _asked(scene: Scene) -> dict[str, Asked]:
+    usual = float(scene.service.windows.rate)
+    found: dict[str, Asked] = {}
+    for name, line in scene.check.lines.items():
+        if line.signal is None:
+            continue
+        spec = _spec(scene, line.signal)
+        if line.signal in of_metrics({line.signal: spec}) and spec.value is None:
+            found[name] = Asked(spec=spec, over_s=float(line.over or usual), by=line.by)
+            for whole in _wholes(scene, line.signal, spec):
+                found[_WHOLE + whole] = Asked(spec=_spec(scene, whole), over_s=usual)
+    return found
+
+
+def _wholes(scene: Scene, name: str, spec: SignalSpec) -> list[str]:
+    own = scene.service.thresholds.get(name)
+    share_of = own.share_of if own else spec.share_of
+    names = own_expression(share_of).names if share_of else frozenset()
+    return [n for n in sorted(names) if n in scene.check.signals and form_of(_spec(scene, n)) != "step"]
+
+
+# --- steps ----------------------------------------------------------------------------------------------
+
+
+async def _facts(scene: Scene, progress: Progress) -> Facts:
+    """What the steps answer, for the lines that are formulas."""
+    asking: Plan = plan((scene.check.book,), scene.service)
+    at = datetime.fromtimestamp(scene.at, UTC) if scene.at is not None else None
+    found = await Round(asking, scene.service, Ask(at=at, timeout_s=scene.deadline_s), progress).run()
+    readings = asking.readings(scene.check.book, found)
+    return Facts(scene.check.book, scene.service, readings, scene.address)
+
+
+# --- probes -----------------------------------------------------------------------------------------------
+
+
+def _look(scene: Scene, name: str, spec: LineSpec) -> Awaitable[tuple[CheckLine, ...]]:
+    """The look itself; those that know no more than a service say their own titles."""
+    module = import_module(_PROBES[spec.probe or ""])
+    found: Awaitable[tuple[CheckLine, ...]]
+    if spec.probe in _OF_A_SERVICE:
+        found = module.look(scene.service, scene.deadline_s)
+    else:
+        found = module.look(scene, name, spec)
+    return found
+
+
+async def _probe(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ...]:
+    """The lines of one look; one that is late or broken is one line that is unknown."""
+    assert spec.probe is not None
+    source = spec.probe
+    try:
+        async with asyncio.timeout(scene.deadline_s):
+            return await _look(scene, name, spec)
+    except TimeoutError:
+        return (unknown(name, spec, source, f"no answer within {scene.deadline_s:g} s"),)
+    except Exception as bug:
+        # One look's bug must not take the morning's answer away; healthy it is not.
+        import traceback
+
+        frame = traceback.extract_tb(bug.__traceback__)[-1]
+        where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
+        reason = f"a bug in oncall: {type(bug).__name__} at {where}"
+        return (unknown(name, spec, source, reason, "please report this line"),)

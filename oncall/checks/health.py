@@ -1,0 +1,85 @@
+"""The service's health endpoints as one line: all three at once, and a failing one a second time."""
+
+import asyncio
+
+from oncall.checks.model import LineSpec
+from oncall.checks.scene import Scene, unknown
+from oncall.clients.http import HEALTH_COLUMNS, health
+from oncall.model import Absence, Scalar, Severity, StepReading, Table, Unavailable
+from oncall.model_checks import CheckLine
+
+_AGAIN_S = 1.0
+"""The monitoring document: two failures in a row are a failure."""
+ENDPOINTS = {"/health": 5.0, "/health/db": 5.0, "/health/cache": 3.0}
+"""Seconds of patience, of the monitoring document."""
+_NOT_CRITICAL = frozenset({"/health/cache"})
+_DOWN = frozenset({Absence.DOWN, Absence.TIMEOUT, Absence.TLS})
+
+
+async def look(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ...]:
+    """One line for all endpoints; the rows are below it."""
+    if scene.service.url is None:
+        return (unknown(name, spec, "http", "not configured", "set `url` of the service", counts=False),)
+    if scene.at is not None:
+        reason = "knows only the present, and --at asks about the past"
+        return (unknown(name, spec, "http", reason, counts=False),)
+    found = await asyncio.gather(*(_asked(scene, path, wait) for path, wait in ENDPOINTS.items()))
+    return (line(name, spec, dict(zip(ENDPOINTS, found, strict=True))),)
+
+
+async def _asked(scene: Scene, path: str, patience_s: float) -> StepReading:
+    first = await health(scene.service, path, min(patience_s, scene.deadline_s))
+    if _severity(path, first) is Severity.OK:
+        return first
+    await asyncio.sleep(min(_AGAIN_S, scene.deadline_s / 4))
+    return await health(scene.service, path, min(patience_s, scene.deadline_s / 2))
+
+
+def line(name: str, spec: LineSpec, found: dict[str, StepReading]) -> CheckLine:
+    """The worst of them; how many are healthy, and what the others say. Pure."""
+    verdicts = {path: _severity(path, reading) for path, reading in found.items()}
+    well = [path for path, severity in verdicts.items() if severity is Severity.OK]
+    order = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
+    severity = min(verdicts.values(), key=order.index)
+    ill = [f"{path} {_word(found[path])}" for path in found if path not in well]
+    said = f"{len(well)} of {len(found)} healthy"
+    return CheckLine(
+        id=name,
+        title=spec.title or "Health",
+        severity=severity,
+        why=spec.why,
+        source="http",
+        text=f"{said}: {', '.join(ill)}" if ill else said,
+        target=spec.target or f"{len(found)} of {len(found)}",
+        query="; ".join(filter(None, (reading.query for reading in found.values()))),
+        age_s=0.0,
+        detail=Table(columns=HEALTH_COLUMNS, rows=tuple(map(_row, found, found.values()))),
+    )
+
+
+def _severity(path: str, reading: StepReading) -> Severity:
+    answer = reading.answer
+    bad = Severity.WARNING if path in _NOT_CRITICAL else Severity.CRITICAL
+    if isinstance(answer, Unavailable):
+        return bad if answer.kind in _DOWN else Severity.UNKNOWN
+    healthy = _cell(answer, "healthy")
+    return Severity.UNKNOWN if healthy is None else Severity.OK if healthy else bad
+
+
+def _word(reading: StepReading) -> str:
+    answer = reading.answer
+    if isinstance(answer, Unavailable):
+        return answer.reason
+    detail = _cell(answer, "detail")
+    return f"{_cell(answer, 'verdict')}{f' ({detail})' if detail else ''}"
+
+
+def _row(path: str, reading: StepReading) -> tuple[Scalar, ...]:
+    answer = reading.answer
+    if isinstance(answer, Table):
+        return answer.rows[0]
+    return (path, None, answer.kind.value.replace("_", " "), None, reading.ms, answer.reason)
+
+
+def _cell(table: Table, column: str) -> Scalar:
+    return table.rows[0][[c.name for c in table.columns].index(column)]

@@ -1,0 +1,59 @@
+"""What every look of a check needs: the service, the moment, the time there is, and the servers already spoken to."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from oncall.checks.model import Check, LineSpec
+from oncall.model import Next, Service, Severity
+from oncall.model_checks import CheckLine
+
+if TYPE_CHECKING:
+    from oncall.clients.prometheus import Prometheus
+    from oncall.runbook.loader import Library
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One look at one service. `at`: Unix seconds, None where it is the present; `now`: this machine's clock."""
+
+    name: str
+    service: Service
+    check: Check
+    books: "Library"
+    now: float
+    deadline_s: float
+    at: float | None = None
+    server: "Prometheus | None" = None
+    """One for all, where Prometheus is configured."""
+    address: tuple[str, ...] = ()
+    """The words that name this service on a command line."""
+    ran: Mapping[str, datetime] = field(default_factory=dict)
+    """When an action was last taken for an issue, by the audit log."""
+
+    @property
+    def end(self) -> float:
+        return self.now if self.at is None else self.at
+
+    def command(self, *words: str, why: str) -> Next:
+        """A complete command line about this service."""
+        return Next(command=shlex.join(["oncall", *words, *self.address]), why=why)
+
+
+def unknown(
+    name: str, spec: LineSpec, source: str, reason: str, hint: str | None = None, *, counts: bool = True
+) -> CheckLine:
+    """The line of what could not be read."""
+    return CheckLine(
+        id=name,
+        title=spec.title or name,
+        severity=Severity.UNKNOWN,
+        why=spec.why,
+        source=source,
+        target=spec.target,
+        reason=reason,
+        hint=hint,
+        counts=counts,
+    )
