@@ -55,7 +55,20 @@ _LEAD = re.compile(r"[\s/:\]|>)-]+")
 _TIME_KEYS = ("time", "timestamp", "ts", "@timestamp", "datetime", "asctime", "t", "date")
 _LEVEL_KEYS = ("level", "severity", "lvl", "levelname", "log.level", "loglevel", "severity_text", "@level")
 _TEXT_KEYS = ("msg", "message", "event", "short_message", "@message", "textPayload")
-_ERROR_KEYS = ("error", "err", "exception", "exc_info", "error.message", "exc", "stack_trace")
+# Of zap, logrus, python-json-logger, structlog, pino, Bunyan, Elastic's schema, OpenTelemetry, log4j and Logback.
+_ERROR_KEYS = (
+    *("error", "err", "exception", "exc_info", "error.message", "exception.message", "exc", "thrown"),
+    *(
+        "traceback",
+        "stack_trace",
+        "stacktrace",
+        "error.stack_trace",
+        "exception.stacktrace",
+        "err.stack",
+        "stack",
+    ),
+)
+_STACKS = ("stack_trace", "stacktrace", "traceback", "stack")
 
 
 def read_line(text: str, clock: Clock) -> Line:
@@ -253,13 +266,15 @@ def _said(value: object) -> str:
     """The text of a message or error field: of an object its message, of a traceback its last line."""
     if isinstance(value, dict):
         kind, said = value.get("type") or value.get("name"), value.get("message") or value.get("msg")
+        if not said and (stack := _first(value, _STACKS)):
+            return _said(stack)
         return f"{kind}: {said}" if kind and said else str(said or kind or "")
     if isinstance(value, list):
         return _said(value[-1]) if value else ""
     if value is None or isinstance(value, bool):
         return ""
     text = str(value).strip()
-    if "\n" in text and ("Traceback (most recent" in text or "\n  " in text):
+    if "\n" in text and ("Traceback (most recent" in text or "\n  " in text or "\n\t" in text):
         last = text.rstrip().rpartition("\n")[2]
         return last.strip() if "Traceback (most recent" in text else text.partition("\n")[0]
     return text

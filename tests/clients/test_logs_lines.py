@@ -25,6 +25,16 @@ EPOCH = int(AT)
         ('{"timestamp":"2026-01-01 03:12:00,000","lvl":"warn","msg":"a"}', "warning", "a"),
         ('{"time":"2026-01-01T03:12:00Z","level":"error","msg":"a","exc_info":"Traceback (most recent call last):\\n'
          '  File x\\nValueError: b"}', "error", "a: ValueError: b"),
+        ('{"time":"2026-01-01T03:12:00Z","level":"error","msg":"a","traceback":"Traceback (most recent call last):\\n'
+         '  File x\\nValueError: b"}', "error", "a: ValueError: b"),
+        ('{"time":"2026-01-01T03:12:00Z","level":"ERROR","message":"a","stack_trace":"java.lang.E: b\\n\\tat c.D"}',
+         "error", "a: java.lang.E: b"),
+        ('{"ts":"2026-01-01T03:12:00Z","level":"error","message":"a","error":{"stack_trace":"E: b\\n\\tat c"}}',
+         "error", "a: E: b"),
+        ('{"t":"2026-01-01T03:12:00Z","level":50,"msg":"a","err":{"type":"E","message":"b","stack":"E: b\\n  at c"}}',
+         "error", "a: E: b"),
+        ('{"t":"2026-01-01T03:12:00Z","severity_text":"ERROR","msg":"a","exception.stacktrace":"E: b\\n\\tat c"}',
+         "error", "a: E: b"),
         ('{"log":"ERROR it broke\\n","stream":"stderr","time":"2026-01-01T03:12:00.0Z"}', "error", "it broke"),
         ('{"time":"2026-01-01T03:12:00Z","msg":"GET /","status":503}', "error", "GET /"),
         ('time=2026-01-01T03:12:00Z level=error msg="it \\"broke\\"" err=lost', "error", 'it "broke": lost'),
