@@ -77,5 +77,19 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     try:
         await asyncio.wait_for(process.wait(), _PATIENCE_S)
     except TimeoutError:
+        await killed(process)
+
+
+async def killed(process: asyncio.subprocess.Process) -> None:
+    """Kills a program that still runs, and waits until it is gone, also where that is cancelled in the middle:
+    an event loop that is closed before its child has ended complains aloud."""
+    stopped: asyncio.CancelledError | None = None
+    if process.returncode is None:
         process.kill()
-        await process.wait()
+    while process.returncode is None:
+        try:
+            await process.wait()
+        except asyncio.CancelledError as cancelled:
+            stopped = cancelled
+    if stopped is not None:
+        raise stopped

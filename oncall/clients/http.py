@@ -3,7 +3,7 @@
 import asyncio
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import SplitResult, urlencode, urlunsplit
@@ -67,6 +67,8 @@ _GOOD = {
 # The server was met, and it gave no proper answer: that is the service's illness, not a gap in what we know
 _ILLNESSES = (Absence.TIMEOUT, Absence.BAD_ANSWER)
 Sink = Callable[[bytes], None]
+Data = Mapping[str, str] | Sequence[tuple[str, str]] | bytes
+"""Fields, where a name may come twice; or JSON as it is to be posted."""
 
 
 class Fetched(Frozen, frozen=True):
@@ -137,7 +139,7 @@ class HttpServer:
         *,
         deadline_s: float,
         method: str = "GET",
-        data: Mapping[str, str] | None = None,
+        data: Data | None = None,
         accept: str = "*/*",
         cap_bytes: int = CAP_BYTES,
         sink: Sink | None = None,
@@ -145,7 +147,7 @@ class HttpServer:
     ) -> Fetched | Unavailable:
         """Asks once, within `deadline_s` seconds for everything, the wait for one of eight turns included.
 
-        `data` goes into the query of a GET and into the form of a POST. `sink` gets the unpacked body in
+        Fields of `data` go into the query of a GET and into the form of a POST. `sink` gets the unpacked body in
         pieces, in place of `Fetched.body`; what it raises as `Refused` ends the request."""
         import httpx
 
@@ -162,12 +164,12 @@ class HttpServer:
             unasked = progress.shook_hands and not progress.size and not self._tls.cert
             return after_handshake(self.place) if unasked and got.kind is Absence.DOWN else got
 
-    async def _ask(
-        self, path: str, method: str, data: Mapping[str, str], accept: str, body: "_Body"
-    ) -> Fetched:
+    async def _ask(self, path: str, method: str, data: Data, accept: str, body: "_Body") -> Fetched:
         client, begun = self._open(), time.monotonic()
         headers, content, query = {"Accept": accept}, None, ""
-        if method == "POST":
+        if isinstance(data, bytes):
+            headers["Content-Type"], content = "application/json", data
+        elif method == "POST":
             headers["Content-Type"] = "application/x-www-form-urlencoded"
             content = urlencode(data).encode()
         else:

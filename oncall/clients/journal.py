@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from time import perf_counter, thread_time
 
 from oncall.clients import log_lines, systemd
+from oncall.clients.command import killed
 from oncall.clients.journal_entries import LONGEST_ENTRY, entries, line_of, records
 from oncall.clients.log_file import in_thread
 from oncall.clients.log_report import Seen, Span
@@ -151,9 +152,7 @@ async def _run(words: Sequence[str], ssh: str | None, deadline_s: float, most: i
     except TimeoutError:
         stopped = "deadline"
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await killed(process)
     if stopped == "deadline" and not taken.whole:
         return Unavailable(
             kind=Absence.TIMEOUT, reason=f"{command[0]} gave nothing within {deadline_s:.2g} s"

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from time import perf_counter
 
+from oncall.clients.command import killed
 from oncall.model import Absence, Frozen, Met, Unavailable
 
 HERE = "this machine"
@@ -63,7 +64,7 @@ async def run(words: Sequence[str], ssh: str | None, deadline_s: float) -> Ran |
         reason = f"{program} did not end within {deadline_s:g} s"
         return Unavailable(kind=Absence.TIMEOUT, reason=reason)
     finally:
-        await _end(process)
+        await killed(process)
     ms = (perf_counter() - begun) * 1000
     return Ran(code=process.returncode or 0, out=out.decode("utf-8", "replace"), err=_text(err), ms=ms)
 
@@ -71,12 +72,6 @@ async def run(words: Sequence[str], ssh: str | None, deadline_s: float) -> Ran |
 def _ssh(host: str | None, deadline_s: float) -> list[str]:
     wait = max(1, math.floor(deadline_s))
     return ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={wait}", "--", host or ""]
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.kill()
-        await process.wait()
 
 
 def _text(data: bytes) -> str:
