@@ -15,7 +15,7 @@ from oncall.errors import Exit, UsageFault
 if TYPE_CHECKING:
     from oncall.model_acts import ActionPlan, Remediation
     from oncall.remediation.action import Action
-    from oncall.remediation.flow import Wanted
+    from oncall.remediation.wanted import Wanted
 
 WAIT = "2m"
 
@@ -316,7 +316,7 @@ def _do(
     timeout: str | None,
 ) -> None:
     """Plans, or acts; prints what came of it and leaves with its exit code."""
-    from oncall.remediation.flow import Wanted
+    from oncall.remediation.wanted import Wanted
 
     if issue is not None and alert is not None:
         raise UsageFault("--issue and --alert were both given", hint="Give one of them.")

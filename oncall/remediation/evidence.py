@@ -13,7 +13,7 @@ from oncall.files import make_private, write_whole
 from oncall.model import Service
 
 if TYPE_CHECKING:
-    from oncall.remediation.flow import Before
+    from oncall.remediation.wanted import Before
 
 KEPT = 200
 """Files; the oldest go when there are more."""

@@ -1,4 +1,4 @@
-"""One operator at a time on one service, on this machine: a lock that the kernel lets go with its process."""
+"""One act at a time on one service, for a user of this machine: a lock that the kernel lets go with its process."""
 
 import fcntl
 import os
@@ -97,7 +97,7 @@ def look(service: str, folder: Path | None = None) -> Taken | None:
 def report(taken: Taken | None) -> GuardReport:
     """The guard `concurrent-operator` as far as this machine goes."""
     if taken is None:
-        return passed(GUARD, "nobody else on this machine acts on it")
+        return passed(GUARD, "no other oncall of this user acts on it on this machine")
     return refused(GUARD, str(taken), "wait for them, or talk to them")
 
 

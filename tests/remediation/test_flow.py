@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from oncall.model_acts import Target, TargetResult
 from oncall.remediation.actions.restart import Restart
-from oncall.remediation.flow import Wanted, command, identify, outcome_of, summary
+from oncall.remediation.flow import outcome_of, summary
+from oncall.remediation.planning import command, identify
+from oncall.remediation.wanted import Wanted
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=8))
 TARGETS = st.lists(

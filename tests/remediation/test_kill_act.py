@@ -15,7 +15,7 @@ from oncall.clients.pg_lock import Held, advisory_lock
 from oncall.clients.pg_text import check_sql, load_sql
 from oncall.model import Unavailable
 from oncall.remediation.actions.kill_queries import KillQueries, KillWork, parse_pid
-from oncall.remediation.flow import identify
+from oncall.remediation.planning import identify
 from tests.clients.pgstand import Stand, begin, pgbouncer, stand
 from tests.remediation import killstand
 from tests.remediation.killstand import done, dsn, error, idling, named, pid, planned, session, targets
