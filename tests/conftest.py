@@ -9,6 +9,7 @@ import pytest
 import yaml
 from hypothesis import settings
 
+from tests.checks.stories import Stories, told
 from tests.cli.program import Program
 from tests.clients.pgstand import Stand, stand
 from tests.lab.conftest import Lab
@@ -126,4 +127,11 @@ def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     with stand(tmp_path_factory.mktemp("postgres"), request.param) as made:
         made.admin.execute("CREATE ROLE oncall LOGIN PASSWORD 'secret-canary'")
         made.admin.execute("GRANT pg_monitor TO oncall")
+        yield made
+
+
+@pytest.fixture(scope="session")
+def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stories]:
+    """A Prometheus with eight days of history of several services, each with a story of its own."""
+    with told(tmp_path_factory.mktemp("week")) as made:
         yield made

@@ -141,12 +141,12 @@ def out(*, error: bool = False) -> "tuple[Console, bool]":
 def note_open_intents() -> None:
     """Says on stderr that an action was begun and its end is not known: it was killed, or runs now."""
     from oncall.remediation.audit import open_intents
+    from oncall.render.text import safe
 
     for entry in open_intents()[-3:]:
         when = f"{entry.at:%Y-%m-%d %H:%M:%S} UTC"
-        note(
-            f"warning: {entry.action} of {entry.service}, begun {when} by {entry.who.user}, has no known end"
-        )
+        what = f"{entry.action} of {entry.service}, begun {when} by {entry.who.user}, has no known end"
+        note(f"warning: {safe(what)}")
         note(f"  it was killed, or it still runs: oncall audit show {entry.number}")
 
 

@@ -117,7 +117,8 @@ def slack_text(report: CheckReport) -> str:
     for line in report.lines:
         if line.counts or line.severity is not Severity.UNKNOWN:
             wanted = f" (target: {line.target})" if line.target and line.severity is not Severity.OK else ""
-            lines.append(f"{_SIGN[line.severity]} {line.title}: {cut(value(line), 200)}{wanted}")
+            why = f", {line.reason}" if line.reason and value(line) != line.reason else ""
+            lines.append(f"{_SIGN[line.severity]} {line.title}: {cut(value(line) + why, 200)}{wanted}")
             lines += [f"    {line.next.command}"] if line.next else []
     return "\n".join(lines)
 

@@ -38,7 +38,7 @@ from oncall.render.inert import inert
 from oncall.render.spark import spark
 from oncall.render.steps import fields
 from oncall.render.table import table
-from oncall.render.text import cells, pack
+from oncall.render.text import cells, cut, pack
 
 _STATE, _TITLE, _BARS = 8, 30, 24
 _ALL_ROWS = 20
@@ -60,11 +60,11 @@ def checks_page(
 def _fleet(reports: Sequence[CheckReport], width: int) -> list[Text]:
     """A line a service."""
     name = min(_TITLE, max(cells(r.service) for r in reports))
-    room = width - taken([_STATE, name]) - GAP
+    room = max(10, width - taken([_STATE, name]) - GAP)
     found = []
     for r in reports:
-        row = [Cell(r.severity.value, SEVERITY_STYLE[r.severity]), Cell(r.service, "bold"), Cell(r.summary)]
-        found += columns(row, [_STATE, name, max(room, 10)])
+        row = [Cell(r.severity.value, SEVERITY_STYLE[r.severity]), Cell(r.service, "bold")]
+        found += columns([*row, Cell(cut(r.summary, room))], [_STATE, name, room])
     return found
 
 

@@ -12,7 +12,7 @@ from oncall.errors import RunbookError, UsageFault
 from oncall.model import PrometheusAt, Service, Severity, Threshold
 from oncall.model_checks import CheckLine, CheckReport
 from oncall.runbook.loader import library
-from tests.checks.conftest import Stories
+from tests.checks.stories import Stories
 from tests.checks.week import DAY_S
 
 BOOKS = library()

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Iterator
-
-import pytest
+from contextlib import contextmanager
+from pathlib import Path
 
 from oncall.lab.servers import start_prometheus, stop
 from oncall.model import PrometheusAt, Service
@@ -24,9 +24,9 @@ class Stories:
         return Service(prometheus=PrometheusAt(url=self.url, selector={"job": job}))
 
 
-@pytest.fixture(scope="session")
-def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stories]:
-    folder = tmp_path_factory.mktemp("week")
+@contextmanager
+def told(folder: Path) -> Iterator[Stories]:
+    """The Prometheus, as long as it is wanted."""
     end = int(time.time())
     stories = (
         Week(end=end, job="good"),
