@@ -147,7 +147,7 @@ def restarted(program: Program, manager: Systemd, unit: str, *words: str, **more
     """`remediate restart --confirm` of a service that is nothing but its unit."""
     program.services(bot={"unit": unit, "cooldown": "1s", **more})
     there = program.under(PATH=f"{manager.shim.parent}:{program.env['PATH']}")
-    words = ("--wait", "20s", "--output", "json", *words)
+    words = ("--wait", "8s", "--output", "json", *words)
     return there.run("remediate", "restart", "--confirm", *words, timeout=120)
 
 

@@ -34,8 +34,8 @@ BURN = {"latency.slow_queries", "latency.resource_exhaustion", "latency.too_many
 PARAMS = [pytest.param(group, marks=[pytest.mark.burns] if BURN & set(group) else []) for group in GROUPS]
 MENDED = {"errors.database_unavailable", "memory.cache_growth"}
 """What an action mends; the pool's are in test_faults.py."""
-STRONGER = {"memory": "2", "latency": "1.2"}
-"""Memory grows twice as fast as usual: less time to wait."""
+STRONGER = {"memory": "2", "latency": "1.2", "latency.resource_exhaustion": "2.5"}
+"""By cause, else by issue. Memory grows twice as fast as usual: less time to wait."""
 
 
 def health(lab: Lab, path: str) -> tuple[int, str]:
@@ -58,7 +58,8 @@ def test_its_symptom_shows_and_heals(
     lab = labs(15)
     try:
         for cause in causes:
-            lab.do("break", cause, "--intensity", STRONGER.get(cause.partition(".")[0], "1"))
+            issue = cause.partition(".")[0]
+            lab.do("break", cause, "--intensity", STRONGER.get(cause, STRONGER.get(issue, "1")))
         record = lab.record
         assert {fault.cause for fault in record.faults} == set(causes)
         for issue in issues(causes):
