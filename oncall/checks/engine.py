@@ -3,29 +3,31 @@ unknown; the others are there."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace as with_changes
 from datetime import UTC, datetime
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from oncall.checks.lines import from_value, measured_line
+from oncall.checks.lines import measured_line
 from oncall.checks.measured import Asked, Measured, measure
 from oncall.checks.model import Check, LineSpec
 from oncall.checks.scene import Scene, unknown
-from oncall.diagnosis.bounds import bounds
-from oncall.diagnosis.engine import Ask, Progress, Round
-from oncall.diagnosis.metrics import of_metrics
-from oncall.diagnosis.plan import Plan, plan
-from oncall.diagnosis.readings import Facts, own_expression
+from oncall.diagnosis.bounds import bounds, own_expression
 from oncall.model import Absence, Frozen, Service, Severity, SignalSpec, Unavailable
 from oncall.model_checks import CheckLine, CheckReport
 from oncall.runbook.loader import Library
 from oncall.scrub import scrub, secrets_of
-from oncall.signals import form_of
+from oncall.signals import FORMS, form_of
 
+if TYPE_CHECKING:
+    from oncall.diagnosis.readings import Facts
+
+Progress = Callable[[str, str], None]
+"""What a backend is called while it is waited for."""
 TIMEOUT_S = 20.0
 _WORST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 _WHOLE = "="
@@ -163,9 +165,15 @@ async def _lines(scene: Scene, progress: Progress) -> list[CheckLine]:
 
 
 def _line(
-    scene: Scene, name: str, spec: LineSpec, measured: Mapping[str, Measured | Unavailable], facts: Facts
+    scene: Scene,
+    name: str,
+    spec: LineSpec,
+    measured: Mapping[str, Measured | Unavailable],
+    facts: "Facts | None",
 ) -> CheckLine:
-    if name not in measured:
+    if facts is not None and name not in measured:
+        from oncall.checks.formulas import from_value
+
         return from_value(scene, name, spec, facts)
     signal = _spec(scene, spec.signal or "")
     values = _values(measured)
@@ -221,11 +229,16 @@ def _asked(scene: Scene) -> dict[str, Asked]:
         if line.signal is None:
             continue
         spec = _spec(scene, line.signal)
-        if line.signal in of_metrics({line.signal: spec}) and spec.value is None:
+        if _measurable(spec):
             found[name] = Asked(spec=spec, over_s=float(line.over or usual), by=line.by)
             for whole in _wholes(scene, line.signal, spec):
                 found[_WHOLE + whole] = Asked(spec=_spec(scene, whole), over_s=usual)
     return found
+
+
+def _measurable(spec: SignalSpec) -> bool:
+    """Whether Prometheus has it; others are of a step, of whether a backend answers, or formulas."""
+    return any(getattr(spec, form) is not None for form in FORMS if form != "step")
 
 
 def _wholes(scene: Scene, name: str, spec: SignalSpec) -> list[str]:
@@ -238,9 +251,16 @@ def _wholes(scene: Scene, name: str, spec: SignalSpec) -> list[str]:
 # --- steps ----------------------------------------------------------------------------------------------
 
 
-async def _facts(scene: Scene, progress: Progress) -> Facts:
-    """What the steps answer, for the lines that are formulas."""
-    asking: Plan = plan((scene.check.book,), scene.service)
+async def _facts(scene: Scene, progress: Progress) -> "Facts | None":
+    """What the steps answer, for the lines that are formulas; None where there is none."""
+    lines = scene.check.lines.values()
+    if not any(n.value or (n.signal and not _measurable(_spec(scene, n.signal))) for n in lines):
+        return None
+    from oncall.diagnosis.engine import Ask, Round
+    from oncall.diagnosis.plan import plan
+    from oncall.diagnosis.readings import Facts
+
+    asking = plan((scene.check.book,), scene.service)
     at = datetime.fromtimestamp(scene.at, UTC) if scene.at is not None else None
     found = await Round(asking, scene.service, Ask(at=at, timeout_s=scene.deadline_s), progress).run()
     readings = asking.readings(scene.check.book, found)

@@ -1,11 +1,35 @@
-"""The bounds of one signal in its own unit, from the values of others: for whoever judges without a diagnosis."""
+"""The bounds of a signal: those in force, in its own unit, and a value against them. Pure."""
 
 from collections.abc import Mapping
 
-from oncall.diagnosis.readings import own_expression
-from oncall.diagnosis.report import judge, threshold
-from oncall.model import Frozen, Service, Severity, SignalSpec
-from oncall.runbook.expression import Value
+from oncall.errors import ConfigError
+from oncall.model import Frozen, Service, Severity, SignalSpec, Threshold
+from oncall.runbook.expression import Expression, Value
+
+
+def own_expression(text: str) -> Expression:
+    """An expression that a service file brings. Raises ConfigError."""
+    try:
+        return Expression(text)
+    except ValueError as error:
+        raise ConfigError(f"share_of of a threshold in the service file: {error}") from None
+
+
+def threshold(name: str, spec: SignalSpec, service: Service) -> Threshold:
+    """The bounds in force: the service file's, else the runbook's."""
+    own = service.thresholds.get(name)
+    return own or Threshold(warning=spec.warning, critical=spec.critical, share_of=spec.share_of)
+
+
+def judge(value: float, warning: float | None, critical: float | None, *, below: bool) -> Severity:
+    """A value against its bounds: beyond, not at, the bound."""
+
+    def beyond(bound: float | None) -> bool:
+        return bound is not None and (value < bound if below else value > bound)
+
+    if beyond(critical):
+        return Severity.CRITICAL
+    return Severity.WARNING if beyond(warning) else Severity.OK
 
 
 class Bounds(Frozen, frozen=True):

@@ -156,7 +156,11 @@ def specs_of(runbook: Runbook, service: Service) -> dict[str, SignalSpec]:
 
 
 def _spec(runbook: Runbook, service: Service, name: str) -> SignalSpec:
-    base, own = runbook.signals[name], service.signals.get(name)
+    return in_force(runbook.signals[name], service.signals.get(name))
+
+
+def in_force(base: SignalSpec, own: SignalSpec | None) -> SignalSpec:
+    """A signal with the form of the service file, where that has one, and our words where it has none."""
     if own is None:
         return base
     kept = {k: getattr(base, k) for k in ("title", "unit", "warning", "critical", "share_of")}

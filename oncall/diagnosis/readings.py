@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from oncall.diagnosis.bounds import own_expression
 from oncall.diagnosis.shift import ENOUGH_SAMPLES, Change, change, rose_at
 from oncall.diagnosis.trend import LEAST, Trend, along, leak
-from oncall.errors import ConfigError
 from oncall.model import (
     Absence,
     Frozen,
@@ -17,7 +17,7 @@ from oncall.model import (
     Unavailable,
     Unseen,
 )
-from oncall.runbook.expression import Expression, Value, bases
+from oncall.runbook.expression import Value, bases
 from oncall.runbook.model import Runbook
 
 # What still can be told of a row that counts sessions whose state is hidden.
@@ -129,14 +129,6 @@ def change_of(reading: SignalReading, unit: str | None, readings: Readings, unti
 
 def absent(source: str, why: Unavailable) -> Value:
     return Value(None, frozenset({f"{source}: {why.reason}"}))
-
-
-def own_expression(text: str) -> Expression:
-    """An expression that a service file brings. Raises ConfigError."""
-    try:
-        return Expression(text)
-    except ValueError as error:
-        raise ConfigError(f"share_of of a threshold in the service file: {error}") from None
 
 
 def _level(values: Sequence[float], floor: float) -> bool:

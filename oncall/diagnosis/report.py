@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime
 
+from oncall.diagnosis.bounds import judge, own_expression, threshold
 from oncall.diagnosis.commands import command_lines
 from oncall.diagnosis.evidence import cases, origin, say
 from oncall.diagnosis.ranking import rank
-from oncall.diagnosis.readings import FORMULA, Facts, Readings, own_expression
+from oncall.diagnosis.readings import FORMULA, Facts, Readings
 from oncall.diagnosis.shift import CLEAR_SHIFT
 from oncall.model import (
     Absence,
@@ -22,7 +23,6 @@ from oncall.model import (
     StepReport,
     Summary,
     Table,
-    Threshold,
     Unavailable,
     Unseen,
     Verdict,
@@ -38,23 +38,6 @@ _HARMLESS = frozenset({Absence.NOT_CONFIGURED, Absence.NOT_APPLICABLE, Absence.P
 # A signal but the first may be absent where the service does not export it.
 _TOLERATED = _HARMLESS | {Absence.NO_DATA}
 _WORST = [Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK]
-
-
-def threshold(name: str, spec: SignalSpec, service: Service) -> Threshold:
-    """The bounds in force: the service file's, else the runbook's."""
-    own = service.thresholds.get(name)
-    return own or Threshold(warning=spec.warning, critical=spec.critical, share_of=spec.share_of)
-
-
-def judge(value: float, warning: float | None, critical: float | None, *, below: bool) -> Severity:
-    """A value against its bounds: beyond, not at, the bound."""
-
-    def beyond(bound: float | None) -> bool:
-        return bound is not None and (value < bound if below else value > bound)
-
-    if beyond(critical):
-        return Severity.CRITICAL
-    return Severity.WARNING if beyond(warning) else Severity.OK
 
 
 def signal_report(name: str, facts: Facts, specs: dict[str, SignalSpec]) -> SignalReport:

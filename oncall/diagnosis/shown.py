@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 from oncall.clients.pg_text import fill
 from oncall.clients.postgres import load_sql
+from oncall.diagnosis.bounds import threshold
 from oncall.diagnosis.plan import question
-from oncall.diagnosis.report import threshold
 from oncall.model import (
     Service,
     ShownCause,
