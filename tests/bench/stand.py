@@ -73,7 +73,7 @@ def _gaps(report: Mapping[str, Any]) -> list[str]:
         for issue in issues
         for s in issue["signals"]
         # A formula needs a history of its own, or what this lab has none of
-        if s["value"] is None and s["source"] == "prometheus"
+        if s["value"] is None and s["source"] == "prometheus" and not s["reason"].startswith("does not apply")
     )
     return [f"{s['id']}: {s['reason']}" for one in (steps, signals) for s in one]
 
