@@ -9,11 +9,13 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
 
+from oncall.config_checked import checked_complaints
 from oncall.config_rules import service_complaints
 from oncall.errors import ConfigError, OncallError, UsageFault
 from oncall.model import HttpBackend, Service, Tls, Written
@@ -150,7 +152,7 @@ def _read(path: Path, env: Mapping[str, str]) -> tuple[_File, Document, Document
     doc = raw.map_text(lambda key, text: _expand(raw, key, text, env))
     file = decode(doc, _File, ConfigError)
     for name, service in file.services.items():
-        for key, what in service_complaints(name, service):
+        for key, what in chain(service_complaints(name, service), checked_complaints(service)):
             full = ("services", name, *key)
             raise ConfigError(f"{doc.where(full)}: {in_words(full)}: {what}")
     services = {name: _settle_paths(service, path) for name, service in file.services.items()}

@@ -24,13 +24,13 @@ from oncall.units import parse_freeze
 Complaint: TypeAlias = tuple[tuple[str | int, ...], str]
 """A key path within the service, and what is wrong there (never the value of a secret)."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _SIGNAL = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _UNIT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9:_.@\\-]{0,254}", re.ASCII)
-_SSH = re.compile(r"(?:ssh://)?(?:[A-Za-z0-9_][\w.-]*@)?[A-Za-z0-9_\[][\w.:%\]-]*", re.ASCII)
+SSH = re.compile(r"(?:ssh://)?(?:[A-Za-z0-9_][\w.-]*@)?[A-Za-z0-9_\[][\w.:%\]-]*", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def forms(spec: SignalSpec) -> tuple[str, ...]:
@@ -78,9 +78,9 @@ def _metrics(spec: SignalSpec) -> Iterator[Complaint]:
 
 def service_complaints(name: str, service: Service) -> Iterator[Complaint]:
     """Everything that is wrong with a service whose types are right, in the order of the contract."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         yield (), "a service is named with letters, digits, dots, dashes and underscores"
-    if not service.environment.strip() or _CONTROL.search(service.environment):
+    if not service.environment.strip() or CONTROL.search(service.environment):
         yield ("environment",), "expected a word such as production or staging"
     yield from _addresses(service)
     yield from _stores(service)
@@ -94,7 +94,7 @@ def service_complaints(name: str, service: Service) -> Iterator[Complaint]:
         yield from _named(signal, ("thresholds", signal), _threshold(bounds, service.signals.get(signal)))
 
 
-def _under(key: tuple[str | int, ...], complaints: Iterator[Complaint]) -> Iterator[Complaint]:
+def under(key: tuple[str | int, ...], complaints: Iterator[Complaint]) -> Iterator[Complaint]:
     return (((*key, *part), what) for part, what in complaints)
 
 
@@ -103,9 +103,9 @@ def _under(key: tuple[str | int, ...], complaints: Iterator[Complaint]) -> Itera
 
 def _addresses(service: Service) -> Iterator[Complaint]:
     if service.url is not None:
-        yield from _under(("url",), _http_url(service.url))
-    yield from _under(("headers",), _headers(service.headers))
-    yield from _under(("tls",), _tls(service.tls))
+        yield from under(("url",), _http_url(service.url))
+    yield from under(("headers",), _headers(service.headers))
+    yield from under(("tls",), _tls(service.tls))
     backends = {
         "prometheus": service.prometheus,
         "alertmanager": service.alertmanager,
@@ -113,16 +113,16 @@ def _addresses(service: Service) -> Iterator[Complaint]:
     }
     for name, at in backends.items():
         if at is not None:
-            yield from _under((name,), _http(at))
+            yield from under((name,), _http(at))
     for label in service.prometheus.selector if service.prometheus else ():
         if not _LABEL.fullmatch(label):
             yield ("prometheus", "selector", label), "expected a label name: [a-zA-Z_][a-zA-Z0-9_]*"
 
 
 def _http(at: HttpBackend) -> Iterator[Complaint]:
-    yield from _under(("url",), _http_url(at.url))
-    yield from _under(("headers",), _headers(at.headers))
-    yield from _under(("tls",), _tls(at.tls))
+    yield from under(("url",), _http_url(at.url))
+    yield from under(("headers",), _headers(at.headers))
+    yield from under(("tls",), _tls(at.tls))
     if at.basic is not None and at.bearer is not None:
         yield ("bearer",), "expected either `basic` or `bearer`, found both"
     if at.bearer is not None and not _fits_header(at.bearer):
@@ -130,7 +130,7 @@ def _http(at: HttpBackend) -> Iterator[Complaint]:
 
 
 def _http_url(url: str) -> Iterator[Complaint]:
-    parsed = _split(url)
+    parsed = split_url(url)
     if parsed is None:
         yield (), "expected a URL such as http://localhost:9090: the host or the port cannot be read"
     elif parsed.scheme not in ("http", "https") or not parsed.hostname:
@@ -139,7 +139,7 @@ def _http_url(url: str) -> Iterator[Complaint]:
         yield (), "expected no ?, # or further @ in the URL (in a password: @ is %40, / is %2F, # is %23)"
 
 
-def _split(url: str) -> SplitResult | None:
+def split_url(url: str) -> SplitResult | None:
     """The parts of a URL, or None where its host or port is wrong."""
     if any(char.isspace() or not char.isprintable() for char in url):
         return None
@@ -154,7 +154,7 @@ def _headers(headers: Mapping[str, str]) -> Iterator[Complaint]:
     for name, value in headers.items():
         if not _HEADER.fullmatch(name):
             yield (name,), "expected the name of an HTTP header"
-        if _CONTROL.search(value) or not value.isascii():
+        if CONTROL.search(value) or not value.isascii():
             yield (name,), "expected printable ASCII without line breaks"
 
 
@@ -175,9 +175,9 @@ def _stores(service: Service) -> Iterator[Complaint]:
         for option in ("dsn", "reserve_dsn"):
             text = getattr(service.postgres, option)
             if text is not None:
-                yield from _under(("postgres", option), _dsn(text))
+                yield from under(("postgres", option), _dsn(text))
     if service.redis is not None:
-        yield from _under(("redis", "url"), _redis_url(service.redis.url))
+        yield from under(("redis", "url"), _redis_url(service.redis.url))
 
 
 def _dsn(text: str) -> Iterator[Complaint]:
@@ -188,7 +188,7 @@ def _dsn(text: str) -> Iterator[Complaint]:
 
 
 def _redis_url(url: str) -> Iterator[Complaint]:
-    parsed = _split(url)
+    parsed = split_url(url)
     if parsed is None or parsed.scheme not in ("redis", "rediss", "unix"):
         yield (), "expected a URL such as redis://localhost:6379/0 (or rediss://, or unix:///path?db=0)"
     elif "@" in parsed.path or parsed.fragment or parsed.netloc.count("@") > 1:
@@ -216,22 +216,22 @@ def _numbered(parsed: SplitResult) -> bool:
 
 
 def _host(service: Service) -> Iterator[Complaint]:
-    yield from _under(("unit",), _unit(service.unit))
-    if service.ssh is not None and not _SSH.fullmatch(service.ssh):
+    yield from under(("unit",), _unit(service.unit))
+    if service.ssh is not None and not SSH.fullmatch(service.ssh):
         yield ("ssh",), "expected a host as ssh takes it: HOST or USER@HOST"
-    if service.logs is not None and not _absolute(service.logs.file):
+    if service.logs is not None and not is_absolute(service.logs.file):
         yield ("logs", "file"), "expected an absolute path"
-    yield from _under(("restart",), _restart(service.restart))
+    yield from under(("restart",), _restart(service.restart))
     if service.pool is not None:
-        yield from _under(("pool",), _pool(service.pool))
+        yield from under(("pool",), _pool(service.pool))
     if service.runbooks is not None and not service.runbooks.strip():
         yield ("runbooks",), "expected a folder"
 
 
 def _pool(at: PoolAt) -> Iterator[Complaint]:
-    if not _absolute(at.file):
+    if not is_absolute(at.file):
         yield ("file",), "expected an absolute path"
-    if not at.key.strip() or _CONTROL.search(at.key):
+    if not at.key.strip() or CONTROL.search(at.key):
         yield ("key",), "expected the key of the pool's size, such as database.pool_size"
     if at.instances < 1:
         yield ("instances",), f"found {at.instances}, expected at least 1"
@@ -243,15 +243,15 @@ def _unit(unit: str | None) -> Iterator[Complaint]:
 
 
 def _restart(by: RestartBy | None) -> Iterator[Complaint]:
-    if by is not None and not _is_command(by.command):
+    if by is not None and not is_command(by.command):
         yield ("command",), "expected a list of words, the program first: [systemctl, restart, NAME]"
 
 
-def _absolute(path: str) -> bool:
-    return Path(path).is_absolute() and not _CONTROL.search(path)
+def is_absolute(path: str) -> bool:
+    return Path(path).is_absolute() and not CONTROL.search(path)
 
 
-def _is_command(words: tuple[str, ...]) -> bool:
+def is_command(words: tuple[str, ...]) -> bool:
     return bool(words) and bool(words[0].strip()) and not any("\0" in word for word in words)
 
 
@@ -261,11 +261,11 @@ def _is_command(words: tuple[str, ...]) -> bool:
 def _acting(service: Service) -> Iterator[Complaint]:
     """What remediation goes by."""
     if service.postgres is not None:
-        yield from _under(("postgres", "unit"), _unit(service.postgres.unit))
-        yield from _under(("postgres", "restart"), _restart(service.postgres.restart))
+        yield from under(("postgres", "unit"), _unit(service.postgres.unit))
+        yield from under(("postgres", "restart"), _restart(service.postgres.restart))
     if service.redis is not None:
-        yield from _under(("redis", "cache"), _patterns(service.redis.cache))
-        yield from _under(("redis", "protected"), _patterns(service.redis.protected))
+        yield from under(("redis", "cache"), _patterns(service.redis.cache))
+        yield from under(("redis", "protected"), _patterns(service.redis.protected))
     for number, freeze in enumerate(service.freeze):
         try:
             parse_freeze(freeze.begin, freeze.end)
@@ -273,7 +273,7 @@ def _acting(service: Service) -> Iterator[Complaint]:
             yield ("freeze", number), str(wrong)
     url = service.announce.slack if service.announce else None
     if url is not None:
-        yield from _under(("announce", "slack"), _webhook(url))
+        yield from under(("announce", "slack"), _webhook(url))
 
 
 def _patterns(texts: Sequence[str]) -> Iterator[Complaint]:
@@ -284,7 +284,7 @@ def _patterns(texts: Sequence[str]) -> Iterator[Complaint]:
 
 
 def _webhook(url: str) -> Iterator[Complaint]:
-    parsed = _split(url)
+    parsed = split_url(url)
     if parsed is None or parsed.scheme not in ("http", "https") or not parsed.hostname:
         yield (), "expected the URL of an incoming webhook, which begins with https:// (or http://)"
 
@@ -311,7 +311,7 @@ def _windows(windows: Windows) -> Iterator[Complaint]:
 def _named(name: str, key: tuple[str, ...], complaints: Iterator[Complaint]) -> Iterator[Complaint]:
     if not _SIGNAL.fullmatch(name):
         yield key, "a signal is named with small letters, digits and underscores"
-    yield from _under(key, complaints)
+    yield from under(key, complaints)
 
 
 def _threshold(bounds: Threshold, spec: SignalSpec | None) -> Iterator[Complaint]:

@@ -208,6 +208,37 @@ class Announce(Written, frozen=True):
     slack: str | None = None
 
 
+class BackupAt(Written, frozen=True):
+    """A backup that must be there: exactly one of the kinds, and what is expected of it.
+
+    `within`: how old the newest finished one may be (a day; of `postgres-archiver` nothing unless told, for a quiet
+    database archives nothing). `ssh`: where it is looked at, if not where the service is; localhost is here."""
+
+    file: str | None = None
+    """A pattern of absolute paths."""
+    pgbackrest: str | None = None
+    """A stanza."""
+    barman: str | None = None
+    """A server of Barman's."""
+    postgres_archiver: bool | None = msgspec.field(default=None, name="postgres-archiver")
+    """pg_stat_archiver, through `postgres` of the service."""
+    command: tuple[str, ...] | None = None
+    """Words; it ends with 0 where all is well, and may say more as JSON: finished, size, ok, error."""
+    within: Duration | None = None
+    least: Size | None = None
+    """A smaller one is no backup."""
+    repo: int | None = None
+    """Of pgBackRest, where it has several."""
+    config: str | None = None
+    """The configuration file of pgBackRest or Barman, where that is not the usual one."""
+    ssh: str | None = None
+
+
+BACKUP_KINDS = ("file", "pgbackrest", "barman", "postgres_archiver", "command")
+NO_BACKUPS = "none"
+"""The name under which `backups` says why there is nothing to back up."""
+
+
 class Limits(Written, frozen=True):
     """What the service may use: bytes of memory, connections of its pool, cores."""
 
@@ -240,6 +271,10 @@ class Service(Written, frozen=True):
     pool: PoolAt | None = None
     freeze: tuple[Freeze, ...] = ()
     announce: Announce | None = None
+    backups: dict[str, BackupAt | str] = {}
+    """By name; or `none` alone, with the reason why there is nothing to back up."""
+    certificates: tuple[str, ...] = ()
+    """HOST:PORT, https:// URLs and PEM files."""
     cooldown: Duration = Duration(300)
     """Seconds after an action (or the unit's start) in which it is not restarted or flushed again."""
     limits: Limits = Limits()

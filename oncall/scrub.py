@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from msgspec.structs import replace
 
 from oncall import dsn
-from oncall.model import HttpBackend, PostgresAt, RestartBy, Service
+from oncall.model import BackupAt, HttpBackend, PostgresAt, RestartBy, Service
 
 MASK = "***"
 SHORTEST = 3
@@ -83,9 +83,15 @@ def _masked_commands(service: Service, secrets: Sequence[str]) -> Service:
     def clean(by: RestartBy | None) -> RestartBy | None:
         return by and replace(by, command=tuple(scrub(word, secrets) for word in by.command))
 
+    def clean_backup(of: BackupAt | str) -> BackupAt | str:
+        if isinstance(of, str) or of.command is None:
+            return of
+        return replace(of, command=tuple(scrub(word, secrets) for word in of.command))
+
     at = service.postgres
     return replace(
         service,
+        backups={name: clean_backup(of) for name, of in service.backups.items()},
         restart=clean(service.restart),
         postgres=at and replace(at, restart=clean(at.restart)),
     )
@@ -125,6 +131,9 @@ def _backends(service: Service) -> Iterator[str]:
     for by in (service.restart, service.postgres and service.postgres.restart):
         if by:
             yield from _command(by.command)
+    for backup in service.backups.values():
+        if isinstance(backup, BackupAt) and backup.command:
+            yield from _command(backup.command)
 
 
 def _command(words: Sequence[str]) -> Iterator[str]:

@@ -7,8 +7,9 @@ import pytest
 
 from oncall.config import Config, find_config, lab_folder, load, pick, state_folder
 from oncall.errors import ConfigError, Exit, UsageFault
-from oncall.model import Service
-from oncall.scrub import secrets_of
+from oncall.model import BackupAt, Service
+from oncall.scrub import masked, secrets_of
+from oncall.units import Duration, Size
 
 CONTRACT = """\
 default: bot-controller
@@ -506,3 +507,110 @@ def test_a_config_cannot_be_changed(loaded: Load) -> None:
         config.services["x"] = Service()  # type: ignore[index]  # that is the point
     with pytest.raises(AttributeError):
         config.services["bot-controller"].url = "x"  # type: ignore[misc]  # that is the point
+
+
+# --- what the checks look at besides ---------------------------------------------------------
+
+
+def test_backups_and_certificates(loaded: Load) -> None:
+    text = service(
+        "postgres: {dsn: host=h}\n"
+        "backups:\n"
+        "  nightly: {file: /backup/*.dump, within: 26h, least: 1MB, ssh: ops@store}\n"
+        "  base: {pgbackrest: main, repo: 2, config: /etc/pgbackrest.conf}\n"
+        "  cluster: {barman: my-server}\n"
+        "  wal: {postgres-archiver: true}\n"
+        "  bucket: {command: [/opt/backup-state, --bucket, b]}\n"
+        "certificates: [example.org:443, 'https://example.org', '[::1]:8443', /etc/ssl/a.pem]\n"
+    )
+    bot = loaded(text).services["bot"]
+    nightly, bucket = bot.backups["nightly"], bot.backups["bucket"]
+    assert isinstance(nightly, BackupAt)
+    assert isinstance(bucket, BackupAt)
+    assert (nightly.file, nightly.ssh) == ("/backup/*.dump", "ops@store")
+    assert (nightly.within, nightly.least) == (Duration(26 * 3600), Size(1e6))
+    assert bucket.command == ("/opt/backup-state", "--bucket", "b")
+    assert len(bot.backups) == 5
+    assert len(bot.certificates) == 4
+
+
+def test_nothing_to_back_up(loaded: Load) -> None:
+    bot = loaded(service("backups: {none: all of it is derived}")).services["bot"]
+    assert bot.backups == {"none": "all of it is derived"}
+
+
+def test_what_a_backup_signs_in_with_is_a_secret(loaded: Load) -> None:
+    text = service("backups:\n  a: {command: [state, '--token=canary-canary', --password, canary-2-canary]}")
+    bot = loaded(text).services["bot"]
+    assert {"canary-canary", "canary-2-canary"} <= set(secrets_of(bot))
+    assert "canary" not in repr(masked(bot))
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "said"),
+    [
+        ("backups: /backup", 3, "backups: found the text '/backup', expected a mapping"),
+        (
+            "backups:\n  a: {}",
+            4,
+            "backups.a: found none of the kinds, expected exactly one of file, pgbackrest",
+        ),
+        ("backups:\n  a: {file: /x, barman: y}", 4, "backups.a: found file and barman of the kinds"),
+        (
+            "backups:\n  a: {file: /x, color: y}",
+            4,
+            "unknown key 'color'; allowed: file, pgbackrest, barman, pos",
+        ),
+        ("backups:\n  a b: {file: /x}", 4, "a backup is named with letters"),
+        ("backups:\n  a: {file: x.dump}", 4, "backups.a.file: expected an absolute path"),
+        ("backups:\n  a: {file: /x/**/y}", 4, "backups.a.file: expected an absolute path, * and ?"),
+        ("backups:\n  a: {file: /x, within: 24}", 4, "backups.a.within: found 24, expected a duration"),
+        ("backups:\n  a: {file: /x, least: 0MB}", 4, "backups.a.least: expected more than nothing"),
+        ("backups:\n  a: {file: /x, repo: 1}", 4, "backups.a.repo: goes with pgbackrest, found file"),
+        ("backups:\n  a: {file: /x, ssh: -oX}", 4, "backups.a.ssh: expected a host as ssh takes it"),
+        ("backups:\n  a: {pgbackrest: main, repo: 0}", 4, "backups.a.repo: found 0, expected the number"),
+        ("backups:\n  a: {pgbackrest: main, config: x}", 4, "backups.a.config: expected an absolute path"),
+        ("backups:\n  a: {pgbackrest: --delta}", 4, "backups.a.pgbackrest: expected the name of a stanza"),
+        ("backups:\n  a: {barman: 'x;y'}", 4, "backups.a.barman: expected the name of a server"),
+        ("backups:\n  a: {command: []}", 4, "backups.a.command: expected a list of words"),
+        (
+            "backups:\n  a: {command: state -v}",
+            4,
+            "backups.a.command: found the text 'state -v', expected a list",
+        ),
+        ("backups:\n  a: {postgres-archiver: true}", 4, "postgres-archiver: needs `postgres` of the service"),
+        (
+            "postgres: {dsn: host=h}\nbackups:\n  a: {postgres-archiver: false}",
+            5,
+            "postgres-archiver: found false, expected true",
+        ),
+        (
+            "postgres: {dsn: host=h}\nbackups:\n  a: {postgres-archiver: true, least: 1MB}",
+            5,
+            "backups.a.least: goes with file, pgbackrest, barman, command, found postgres-archiver",
+        ),
+        (
+            "backups:\n  a: nightly",
+            4,
+            "backups.a: found text, expected a mapping with one of file, pgbackrest",
+        ),
+        ("backups:\n  none: ' '", 4, "backups.none: expected the reason why"),
+        ("backups:\n  none: {file: /x}", 4, "backups.none: expected the reason why"),
+        ("backups:\n  none: why\n  a: {file: /x}", 4, "backups.none: expected no other backup beside"),
+        (
+            "certificates: example.org:443",
+            3,
+            "certificates: found the text 'example.org:443', expected a list",
+        ),
+        ("certificates: [example.org]", 3, "certificates[item 1]: expected HOST:PORT"),
+        ("certificates: [a:443, 'a:0']", 3, "certificates[item 2]: expected HOST:PORT"),
+        ("certificates: ['a:99999']", 3, "certificates[item 1]: expected HOST:PORT"),
+        ("certificates: [http://a]", 3, "certificates[item 1]: expected HOST:PORT"),
+        ("certificates: ['https://u:p@a']", 3, "certificates[item 1]: expected HOST:PORT"),
+        ("certificates: [certs/a.pem]", 3, "certificates[item 1]: expected HOST:PORT"),
+    ],
+)
+def test_mistakes_in_backups_and_certificates(loaded: Load, body: str, line: int, said: str) -> None:
+    error = str(error_of(loaded, service(body)))
+    assert f"config.yaml:{line}: " in error, error
+    assert said in error

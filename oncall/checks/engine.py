@@ -3,7 +3,7 @@ unknown; the others are there."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace as with_changes
 from datetime import UTC, datetime
@@ -16,12 +16,12 @@ from oncall.checks.lines import measured_line
 from oncall.checks.measured import Asked, Measured, measure
 from oncall.checks.model import Check, LineSpec
 from oncall.checks.scene import Scene, unknown
-from oncall.diagnosis.bounds import bounds, own_expression
-from oncall.model import Absence, Frozen, Service, Severity, SignalSpec, Unavailable
+from oncall.checks.specs import measurable, spec_of, wholes
+from oncall.diagnosis.bounds import bounds
+from oncall.model import Absence, Frozen, Service, Severity, Unavailable
 from oncall.model_checks import CheckLine, CheckReport
 from oncall.runbook.loader import Library
 from oncall.scrub import scrub, secrets_of
-from oncall.signals import FORMS, form_of
 
 if TYPE_CHECKING:
     from oncall.diagnosis.readings import Facts
@@ -39,14 +39,15 @@ _PROBES: Mapping[str, str] = {
     "capacity": "oncall.checks.capacity",
     "certificates": "oncall.checks.certificates",
     "disk": "oncall.checks.disk",
-    "endpoints": "oncall.checks.weeks",
+    "endpoints": "oncall.checks.endpoints",
     "health": "oncall.checks.health",
-    "optimise": "oncall.checks.weeks",
-    "rules": "oncall.checks.runbooks_audit",
+    "links": "oncall.checks.links",
+    "optimise": "oncall.checks.endpoints",
+    "rules": "oncall.checks.rules_audit",
     "runbooks": "oncall.checks.runbooks_audit",
     "trends": "oncall.checks.weeks",
 }
-_OF_A_SERVICE = frozenset({"backups", "certificates", "disk"})
+_PRESENT_ONLY = frozenset({"backups", "certificates", "disk"})
 
 
 class When(Frozen, frozen=True):
@@ -175,7 +176,7 @@ def _line(
         from oncall.checks.formulas import from_value
 
         return from_value(scene, name, spec, facts)
-    signal = _spec(scene, spec.signal or "")
+    signal = spec_of(scene, spec.signal or "")
     values = _values(measured)
     return measured_line(
         scene, name, spec, signal, measured[name], bounds(spec.signal or "", signal, scene.service, values)
@@ -189,15 +190,6 @@ def _values(measured: Mapping[str, Measured | Unavailable]) -> dict[str, float]:
         for key, m in measured.items()
         if key.startswith(_WHOLE) and isinstance(m, Measured) and isinstance(m.now, float)
     }
-
-
-def _spec(scene: Scene, name: str) -> SignalSpec:
-    """The signal in force: the service file's form with the words of ours."""
-    base, own = scene.check.signals[name], scene.service.signals.get(name)
-    if own is None:
-        return base
-    kept = {k: getattr(base, k) for k in ("title", "unit", "warning", "critical", "share_of")}
-    return replace(own, **{**kept, **{k: v for k in kept if (v := getattr(own, k)) is not None}})
 
 
 # --- signals ------------------------------------------------------------------------------------------
@@ -228,24 +220,12 @@ def _asked(scene: Scene) -> dict[str, Asked]:
     for name, line in scene.check.lines.items():
         if line.signal is None:
             continue
-        spec = _spec(scene, line.signal)
-        if _measurable(spec):
+        spec = spec_of(scene, line.signal)
+        if measurable(spec):
             found[name] = Asked(spec=spec, over_s=float(line.over or usual), by=line.by)
-            for whole in _wholes(scene, line.signal, spec):
-                found[_WHOLE + whole] = Asked(spec=_spec(scene, whole), over_s=usual)
+            for whole in wholes(scene, line.signal, spec):
+                found[_WHOLE + whole] = Asked(spec=spec_of(scene, whole), over_s=usual)
     return found
-
-
-def _measurable(spec: SignalSpec) -> bool:
-    """Whether Prometheus has it; others are of a step, of whether a backend answers, or formulas."""
-    return any(getattr(spec, form) is not None for form in FORMS if form != "step")
-
-
-def _wholes(scene: Scene, name: str, spec: SignalSpec) -> list[str]:
-    own = scene.service.thresholds.get(name)
-    share_of = own.share_of if own else spec.share_of
-    names = own_expression(share_of).names if share_of else frozenset()
-    return [n for n in sorted(names) if n in scene.check.signals and form_of(_spec(scene, n)) != "step"]
 
 
 # --- steps ----------------------------------------------------------------------------------------------
@@ -254,7 +234,7 @@ def _wholes(scene: Scene, name: str, spec: SignalSpec) -> list[str]:
 async def _facts(scene: Scene, progress: Progress) -> "Facts | None":
     """What the steps answer, for the lines that are formulas; None where there is none."""
     lines = scene.check.lines.values()
-    if not any(n.value or (n.signal and not _measurable(_spec(scene, n.signal))) for n in lines):
+    if not any(n.value or (n.signal and not measurable(spec_of(scene, n.signal))) for n in lines):
         return None
     from oncall.diagnosis.engine import Ask, Round
     from oncall.diagnosis.plan import plan
@@ -270,14 +250,20 @@ async def _facts(scene: Scene, progress: Progress) -> "Facts | None":
 # --- probes -----------------------------------------------------------------------------------------------
 
 
-def _look(scene: Scene, name: str, spec: LineSpec) -> Awaitable[tuple[CheckLine, ...]]:
+async def _look(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ...]:
     """The look itself; those that know no more than a service say their own titles."""
     module = import_module(_PROBES[spec.probe or ""])
-    found: Awaitable[tuple[CheckLine, ...]]
-    if spec.probe in _OF_A_SERVICE:
-        found = module.look(scene.service, scene.deadline_s)
+    found: tuple[CheckLine, ...]
+    if spec.probe not in _PRESENT_ONLY:
+        found = await module.look(scene, name, spec)
+    elif scene.at is not None:
+        reason = "knows only the present, and --at asks about the past"
+        found = (unknown(name, spec, spec.probe, reason, counts=False),)
+    elif spec.probe == "disk":
+        signal = scene.check.signals.get("disk_free")
+        found = await module.look(scene.service, scene.deadline_s, signal=signal)
     else:
-        found = module.look(scene, name, spec)
+        found = await module.look(scene.service, scene.deadline_s)
     return found
 
 

@@ -12,6 +12,7 @@ from oncall.model import Absence, Frozen, Met, Unavailable
 HERE = "this machine"
 SSH_FAILED = 255
 _NOT_FOUND = 127
+_PIECE = 2**16
 _DENIED = ("access denied", "permission denied", "interactive authentication required")
 _PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "NRestarts")
 
@@ -42,8 +43,12 @@ async def meet(unit: str, ssh: str | None, deadline_s: float) -> Met | Unavailab
     return Met(ms=ran.ms, notes=() if found.get("ActiveState") == "active" else (f"the unit is {state}",))
 
 
-async def run(words: Sequence[str], ssh: str | None, deadline_s: float) -> Ran | Unavailable:
-    """Runs a command, by ssh where a host is given, without a terminal: nothing can ask for a password."""
+async def run(
+    words: Sequence[str], ssh: str | None, deadline_s: float, most: int | None = None
+) -> Ran | Unavailable:
+    """Runs a command, by ssh where a host is given, without a terminal: nothing can ask for a password.
+
+    `most`: bytes of each text that are kept, for a command that may say anything."""
     command = [*_ssh(ssh, deadline_s), shlex.join(words)] if ssh else list(words)
     begun = perf_counter()
     try:
@@ -58,7 +63,7 @@ async def run(words: Sequence[str], ssh: str | None, deadline_s: float) -> Ran |
         return Unavailable(kind=Absence.NOT_INSTALLED, reason=reason)
     try:
         async with asyncio.timeout(deadline_s):
-            out, err = await process.communicate()
+            out, err = await _said(process, most)
     except TimeoutError:
         program = next(w for w in command if w != "env" and "=" not in w)
         reason = f"{program} did not end within {deadline_s:g} s"
@@ -67,6 +72,22 @@ async def run(words: Sequence[str], ssh: str | None, deadline_s: float) -> Ran |
         await killed(process)
     ms = (perf_counter() - begun) * 1000
     return Ran(code=process.returncode or 0, out=out.decode("utf-8", "replace"), err=_text(err), ms=ms)
+
+
+async def _said(process: asyncio.subprocess.Process, most: int | None) -> tuple[bytes, bytes]:
+    """Both texts to their end; beyond `most` bytes they are read and dropped."""
+    if most is None:
+        return await process.communicate()
+
+    async def first(stream: asyncio.StreamReader | None) -> bytes:
+        kept = bytearray()
+        while stream and (piece := await stream.read(_PIECE)):
+            kept += piece[: max(0, most - len(kept))]
+        return bytes(kept)
+
+    out, err = await asyncio.gather(first(process.stdout), first(process.stderr))
+    await process.wait()
+    return out, err
 
 
 def _ssh(host: str | None, deadline_s: float) -> list[str]:

@@ -57,6 +57,17 @@ services:
     #   - {from: 2026-12-23T12:00:00Z, to: 2027-01-02T08:00:00Z, reason: holidays}
     # announce: {slack: "${SLACK_WEBHOOK}"}    # plans and results of actions are posted there
 
+    # What `oncall daily-check` looks at besides. A backup is a file, or of pgBackRest, Barman or the archiver of
+    # Postgres, or a command of yours tells of it. Where there is nothing to keep: {none: the reason}, without names.
+    # backups:
+    #   nightly: {file: /backup/*.dump, within: 24h, least: 1MB}   # ssh: USER@HOST, where they are elsewhere
+    #   base: {pgbackrest: main}               # a stanza; repo: 1, config: /etc/pgbackrest.conf
+    #   cluster: {barman: my-server}
+    #   wal: {postgres-archiver: true}         # asked through postgres.dsn
+    #   bucket: {command: [/usr/local/bin/backup-state]}   # code 0 is well; it may say more as JSON:
+    #                                          # {"finished": "2026-01-01T02:10:00Z", "size": 5000000, "ok": true}
+    # certificates: ["example.org:443", "https://example.org", /etc/ssl/my-service.pem]
+
     # limits: {memory: 2GB, pool: 20, cpu: 2}
     # windows: {rate: 5m, baseline: 1h}        # rate window, and the quiet time to compare with
     # thresholds:                              # in place of what the runbooks ship

@@ -125,6 +125,8 @@ def test_every_commented_line_of_the_template_is_right_too(oncall: Oncall, home:
     assert (service.redis.cache, service.redis.protected) == (("cache:",), ("session:*",))
     assert service.pool is not None
     assert len(service.freeze) == 2
+    assert len(service.backups) == 5
+    assert len(service.certificates) == 3
     assert service.announce is not None
     assert service.prometheus is not None
     assert service.prometheus.tls is not None
