@@ -40,7 +40,8 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     checkout = {str(p.relative_to(ROOT)) for p in (ROOT / "oncall").rglob("*") if p.suffix in (".py", ".sql")}
     assert checkout <= names
-    books = {f"oncall/_runbooks/{p.name}" for p in (ROOT / "runbooks").iterdir()}
+    files = (p for p in (ROOT / "runbooks").rglob("*.yaml"))
+    books = {f"oncall/_runbooks/{p.relative_to(ROOT / 'runbooks')}" for p in files}
     assert books <= names
     assert not [n for n in names if n.startswith(("tests", "runbooks", "completions")) or n.endswith(".pyc")]
     assert any(n.endswith("licenses/LICENSE") for n in names)

@@ -1,0 +1,319 @@
+"""Deploys of every kind, watched on a real Prometheus whose history is known."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from oncall.checks.deploy import Asked, look, phase_of
+from oncall.checks.deploy_probes import of_backups
+from oncall.checks.deploy_rules import Rule
+from oncall.diagnosis.run import runbooks_of
+from oncall.lab.servers import free_port, start_prometheus, stop
+from oncall.model import LogsAt, PrometheusAt, Service, Severity, Threshold
+from oncall.model_checks import CheckLine
+from oncall.model_deploy import Decision, DeployLine, DeployReport, Phase
+from tests.checks.deploys import DAY_S, HOUR_S, MARK, MINUTE_S, all_lines, stories
+from tests.clients.promstand import KEEP, backfill
+
+KEEP_IT, WATCH, ROLL_BACK, UNKNOWN = (
+    Decision.KEEP,
+    Decision.WATCH,
+    Decision.ROLL_BACK,
+    Decision.UNKNOWN,
+)
+
+
+class Stand:
+    """The Prometheus of all stories, which end at `end` (Unix s)."""
+
+    def __init__(self, url: str, end: int) -> None:
+        self.url, self.end = url, end
+
+    def at(self, ago: int) -> datetime:
+        return datetime.fromtimestamp(self.end - ago, UTC)
+
+    def look(
+        self,
+        job: str,
+        *,
+        since: int | None = None,
+        phase: Phase | None = None,
+        ago: int = 0,
+        **service: object,
+    ) -> DeployReport:
+        at = PrometheusAt(url=self.url, selector={"job": job})
+        chosen = Service(prometheus=at, **service)  # type: ignore[arg-type]  # any of its fields
+        asked = Asked(
+            since=None if since is None else self.at(since),
+            at=self.at(ago),
+            phase=phase,
+            begun=self.end - ago,
+            timeout_s=60,
+        )
+        return asyncio.run(look(job, chosen, runbooks_of(chosen, None), asked))
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    folder, end = tmp_path_factory.mktemp("deploys"), int(time.time())
+    backfill(folder, all_lines(stories(end)))
+    server = start_prometheus(folder, {}, keep=KEEP)
+    try:
+        yield Stand(server.url, end)
+    finally:
+        stop(server)
+
+
+def of(report: DeployReport, name: str) -> DeployLine:
+    return next(line for line in report.lines if line.id == name)
+
+
+# --- verdicts -----------------------------------------------------------------------------------------
+
+
+def test_a_good_deploy_is_kept(stand: Stand) -> None:
+    found = stand.look("good")
+    assert (found.verdict, found.phase, found.summary) == (KEEP_IT, Phase.HOUR, "all 6 hold")
+    assert found.mark.at == stand.at(MARK)
+    assert not found.mark.given
+    line = of(found, "error_rate")
+    assert line.after == pytest.approx(0.001, rel=0.1)
+    assert line.before == pytest.approx(0.001, rel=0.1)
+    assert (line.target, line.weak) == ("below 0.5%", False)
+    assert line.samples_before >= 240
+    assert 0 < line.history_before < len(line.history) == 60
+    assert of(found, "connections").target == "below 5 of 20"
+
+
+def test_errors_after_it_are_a_roll_back(stand: Stand) -> None:
+    found = stand.look("errors")
+    assert (found.verdict, found.lines[0].id) == (ROLL_BACK, "error_rate")
+    assert found.summary.startswith("Error rate: 8% misses the target")
+    assert found.next is not None
+    assert found.next.command == "oncall diagnose errors"
+    assert [n.id for n in found.lines if n.decision is not KEEP_IT and n.counts] == ["error_rate"]
+
+
+def test_what_was_as_bad_before_is_not_the_deploys_doing(stand: Stand) -> None:
+    found = stand.look("bad-before")
+    assert found.verdict is WATCH
+    assert "the deploy is not to blame" in found.summary
+
+
+def test_a_crash_loop_is_a_roll_back(stand: Stand) -> None:
+    found = stand.look("loop")
+    assert found.verdict is ROLL_BACK
+    assert of(found, "crash_loop").decision is ROLL_BACK
+    assert "app-1:8000 began 20 times since the deploy" in found.summary
+    assert found.mark.at == found.mark.settled == stand.at(MARK)
+    assert of(found, "uptime").decision is ROLL_BACK
+
+
+def test_a_crash_loop_that_was_there_before_is_not_the_deploys(stand: Stand) -> None:
+    found = stand.look("loop", since=10 * MINUTE_S)
+    assert of(found, "crash_loop").decision is WATCH
+    assert of(found, "uptime").decision is WATCH
+    assert found.verdict is WATCH
+
+
+def test_a_rolling_deploy_shows_its_first_and_its_last_start(stand: Stand) -> None:
+    found = stand.look("rolling")
+    assert found.verdict is KEEP_IT
+    assert (found.mark.at, found.mark.settled) == (stand.at(MARK), stand.at(MARK - 300))
+    assert [n.instance for n in found.mark.instances] == [f"app-{n}:8000" for n in (1, 2, 3)]
+    assert of(found, "connections").target == "below 15 of 60"
+
+
+def test_a_canary_is_named(stand: Stand) -> None:
+    found = stand.look("canary")
+    assert found.mark.untouched == ("app-2:8000", "app-3:8000")
+    assert any("1 of 3 instances restarted" in note for note in found.notes)
+
+
+def test_a_slow_leak_shows_on_the_first_day(stand: Stand) -> None:
+    found = stand.look("leak")
+    assert (found.verdict, found.phase) == (ROLL_BACK, Phase.DAY)
+    assert found.summary.startswith("Memory: it grows without end")
+    assert "before the deploy it did not" in found.summary
+    assert of(found, "backups").counts is False
+
+
+def test_the_first_hour_of_that_deploy_was_good(stand: Stand) -> None:
+    found = stand.look("leak", phase=Phase.HOUR)
+    assert (found.verdict, found.over) == (KEEP_IT, True)
+    assert found.since_s == pytest.approx(HOUR_S, abs=1)
+    assert abs(found.at - stand.at(5 * HOUR_S)) <= timedelta(seconds=1)
+    assert any("not what is now" in note for note in found.notes)
+
+
+def test_a_daily_rush_is_no_regression(stand: Stand) -> None:
+    found = stand.look("rhythm")
+    assert found.verdict is WATCH
+    assert "as it did at this time yesterday" in of(found, "response_time").text
+    week = stand.look("rhythm", phase=Phase.WEEK)
+    line = of(week, "response_time")
+    assert (week.verdict, line.decision, line.telling) == (KEEP_IT, KEEP_IT, True)
+    assert line.text == "not as just before, but as at this time on other days"
+    assert line.day_ago == pytest.approx(0.12, rel=0.2)
+    assert line.week_ago == pytest.approx(0.12, rel=0.2)
+
+
+def test_the_same_rush_that_other_days_did_not_have_is_one(stand: Stand) -> None:
+    found = stand.look("rush")
+    assert (found.verdict, found.lines[0].id) == (ROLL_BACK, "response_time")
+    assert found.lines[0].day_ago is None
+
+
+def test_a_minute_after_it_nothing_is_sure(stand: Stand) -> None:
+    found = stand.look("early")
+    assert found.verdict is WATCH
+    assert "over 5 samples only" in found.summary
+    assert of(found, "error_rate").weak
+
+
+# --- what is not known ------------------------------------------------------------------------------------
+
+
+def test_no_restart_found(stand: Stand) -> None:
+    found = stand.look("still")
+    assert (found.verdict, found.lines, found.mark.at) == (UNKNOWN, (), None)
+    assert found.summary.startswith("no restart in the 3 hours")
+    assert "--since" in (found.mark.hint or "")
+
+
+def test_a_moment_that_is_told_needs_no_restart(stand: Stand) -> None:
+    found = stand.look("still", since=30 * MINUTE_S)
+    assert (found.verdict, found.mark.at, found.mark.given) == (KEEP_IT, stand.at(30 * MINUTE_S), True)
+    assert any("was it deployed" in note for note in found.notes)
+
+
+def test_a_history_that_is_younger_than_the_deploy(stand: Stand) -> None:
+    found = stand.look("young")
+    assert found.verdict is UNKNOWN
+    assert found.mark.at == stand.at(MARK)
+    assert "the history begins 20 min" in of(found, "error_rate").text
+    assert of(found, "error_rate").before is None
+
+
+def test_a_metric_that_is_missing(stand: Stand) -> None:
+    found = stand.look("bare")
+    assert found.verdict is UNKNOWN
+    assert "http_request_duration_seconds_bucket" in found.summary
+    assert [n.id for n in found.lines if n.decision is UNKNOWN and n.counts] == ["response_time"]
+
+
+def test_a_service_that_is_gone(stand: Stand) -> None:
+    found = stand.look("gone")
+    assert found.verdict is UNKNOWN
+    assert "stale" in found.summary
+
+
+def test_no_service_of_that_name(stand: Stand) -> None:
+    found = stand.look("nobody")
+    assert (found.verdict, found.summary) == (UNKNOWN, "no start time of the service in Prometheus")
+    told = stand.look("nobody", since=600)
+    assert (told.verdict, told.lines[0].decision) == (UNKNOWN, UNKNOWN)
+
+
+def test_prometheus_that_is_down_or_not_configured(stand: Stand) -> None:
+    down = Stand(f"http://127.0.0.1:{free_port()}", stand.end).look("good")
+    assert (down.verdict, down.lines) == (UNKNOWN, ())
+    assert "refused" in down.summary
+    none = Service()
+    found = asyncio.run(look("bot", none, runbooks_of(none, None), Asked()))
+    assert (found.verdict, found.summary) == (UNKNOWN, "prometheus: not configured")
+
+
+def test_a_prometheus_that_never_answers_takes_no_longer_than_told() -> None:
+    async def silent(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(60)
+
+    async def work() -> DeployReport:
+        mute = await asyncio.start_server(silent, "127.0.0.1", 0)
+        port = mute.sockets[0].getsockname()[1]
+        service = Service(prometheus=PrometheusAt(url=f"http://127.0.0.1:{port}"))
+        found = await look("bot", service, runbooks_of(service, None), Asked(timeout_s=1))
+        mute.close()
+        return found
+
+    found = asyncio.run(work())
+    assert (found.verdict, found.lines) == (UNKNOWN, ())
+    assert found.duration_ms < 20_000
+    assert "no answer" in found.summary or "1 s" in found.summary
+
+
+def test_thresholds_of_alerts_are_not_the_targets_of_a_deploy(stand: Stand) -> None:
+    found = stand.look("good", thresholds={"pool_active": Threshold(warning=1, critical=2)})
+    assert of(found, "connections").bound == 5
+
+
+# --- log lines and backups ----------------------------------------------------------------------------------
+
+
+def log(folder: Path, stand: Stand, fresh: str, ago: int) -> LogsAt:
+    """An old error each ten minutes, and another one five times, some seconds before the end."""
+    lines = [
+        f"{stand.at(before):%Y-%m-%dT%H:%M:%SZ} ERROR cache miss for key {before}"
+        for before in range(2 * HOUR_S, 0, -600)
+    ]
+    lines += [f"{stand.at(ago - n):%Y-%m-%dT%H:%M:%SZ} ERROR {fresh} {n}" for n in range(5)]
+    file = folder / "bot.log"
+    file.write_text("\n".join(sorted(lines)) + "\n")
+    return LogsAt(file=str(file))
+
+
+def test_new_error_lines_are_watched(stand: Stand, tmp_path: Path) -> None:
+    found = stand.look("good", logs=log(tmp_path, stand, "KeyError: tenant", 300))
+    line = of(found, "new_errors")
+    assert (found.verdict, line.decision, line.after) == (WATCH, WATCH, 1)
+    assert "KeyError: tenant" in line.text
+    assert line.detail is not None
+    assert line.detail.rows[0][1] == 5
+
+
+def test_errors_that_the_log_knew_are_not_new(stand: Stand, tmp_path: Path) -> None:
+    found = stand.look("good", logs=log(tmp_path, stand, "KeyError: tenant", HOUR_S))
+    assert (found.verdict, of(found, "new_errors").decision) == (KEEP_IT, KEEP_IT)
+
+
+def line(severity: Severity, **changed: Any) -> CheckLine:  # noqa: ANN401 - any field
+    plain = CheckLine(id="b", title="Nightly", severity=severity, why="", source="file")
+    return msgspec.structs.replace(plain, **changed)
+
+
+def test_backups_become_a_count_of_those_that_are_not_well() -> None:
+    rule = Rule(id="backups", title="Backups", why="", weight="watches", probe="backups", below=1)
+    good, bad = line(Severity.OK, text="3 h old"), line(Severity.WARNING, text="2 d old")
+    dark = line(Severity.UNKNOWN, reason="cannot be read")
+    assert of_backups(rule, (good,)).after == 0
+    assert (of_backups(rule, (good, bad)).after, of_backups(rule, (good, bad)).text) == (
+        1,
+        "Nightly: 2 d old",
+    )
+    assert (of_backups(rule, (good, dark)).after, of_backups(rule, (dark,)).reason) == (
+        None,
+        "cannot be read",
+    )
+    assert of_backups(rule, ()).reason == "no backup is configured"
+    aside = of_backups(rule, (line(Severity.UNKNOWN, reason="not configured", counts=False),))
+    assert (aside.counts, aside.reason) == (False, "not configured")
+
+
+@pytest.mark.parametrize(
+    ("since_s", "phase"),
+    [
+        (0, Phase.HOUR),
+        (3599, Phase.HOUR),
+        (3601, Phase.DAY),
+        (2 * DAY_S, Phase.WEEK),
+        (9 * DAY_S, Phase.WEEK),
+    ],
+)
+def test_the_phase_follows_from_the_time_since_the_deploy(since_s: int, phase: Phase) -> None:
+    assert phase_of(since_s) is phase
