@@ -7,21 +7,14 @@ import io
 import os
 import shutil
 import sys
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from oncall import __version__
-from oncall.cli import audit as audit_command
-from oncall.cli import changes as changes_command
-from oncall.cli import checks as checks_command
-from oncall.cli import common
-from oncall.cli import config as config_command
-from oncall.cli import diagnose as diagnose_command
-from oncall.cli import lab as lab_command
-from oncall.cli import remediate as remediate_command
-from oncall.cli import runbook as runbook_command
+from oncall.cli import commands, common
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
 from oncall.cli.quick import quicken
 from oncall.errors import Exit, OncallError
@@ -42,24 +35,24 @@ def _markup() -> str | None:
     return "rich" if seen.color and shutil.get_terminal_size().columns >= _RICH_FROM else None
 
 
-app = typer.Typer(
-    name="oncall",
-    no_args_is_help=True,
-    rich_markup_mode=_markup(),  # type: ignore[arg-type]  # a Literal, chosen at run time
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Says what is wrong with the service, why, and the one safe command to run next.",
-)
-app.command("diagnose")(diagnose_command.diagnose)
-app.command("changes")(changes_command.changes)
-app.command("daily-check")(checks_command.daily_check)
-app.command("weekly-check")(checks_command.weekly_check)
-app.command("monthly-check")(checks_command.monthly_check)
-app.add_typer(remediate_command.app, name="remediate")
-app.add_typer(audit_command.app, name="audit")
-app.add_typer(runbook_command.app, name="runbook")
-app.add_typer(config_command.app, name="config")
-app.add_typer(lab_command.app, name="lab")
+def _new() -> typer.Typer:
+    """The root command, still without commands."""
+    made = typer.Typer(
+        name="oncall",
+        no_args_is_help=True,
+        rich_markup_mode=_markup(),  # type: ignore[arg-type]  # a Literal, chosen at run time
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Says what is wrong with the service, why, and the one safe command to run next.",
+    )
+    made.callback()(root)
+    return made
+
+
+@cache
+def whole() -> typer.Typer:
+    """The root command with every command: for its help, for completion, and where a word is none of them."""
+    return commands.add(_new())
 
 
 def _version(asked: bool) -> None:
@@ -68,7 +61,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     ctx: typer.Context,
     service: ServiceOption = None,
@@ -144,10 +136,22 @@ def _unwritable(argv: list[str], error: OSError) -> int:
     return Exit.UNKNOWN
 
 
+def _command(argv: list[str]) -> Any:  # noqa: ANN401  # typer does not export the base of its commands
+    """As much of the root command as the command line needs: to load the rest takes longer than most answers."""
+    name = commands.meant(argv)
+    if "_ONCALL_COMPLETE" in os.environ:
+        app = whole()
+    elif commands.wants_help(argv):
+        app = commands.add_names(_new())
+    else:
+        app = commands.add(_new(), [name]) if name else whole()
+    return typer.main.get_command(app)
+
+
 def run(argv: list[str]) -> int:
     """Runs one command line; returns the exit code of the contract."""
     try:
-        code = quicken(typer.main.get_command(app)).main(args=argv, prog_name="oncall", standalone_mode=False)
+        code = quicken(_command(argv)).main(args=argv, prog_name="oncall", standalone_mode=False)
         return int(code or 0)
     except OncallError as error:
         return _fail(argv, error.exit_code, str(error), error.hint)

@@ -105,7 +105,7 @@ class Alertmanager:
         made = self._read(got, _Made)
         return made if isinstance(made, Unavailable) else made.id
 
-    async def expire(self, silence: str, deadline_s: float) -> None | Unavailable:
+    async def expire(self, silence: str, deadline_s: float) -> Unavailable | None:
         """Ends a silence now."""
         path = f"/api/v2/silence/{quote(silence, safe='')}"
         got = await self._ask(path, (), deadline_s, method="DELETE")

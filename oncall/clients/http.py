@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import SplitResult, urlencode, urlunsplit
 
+from oncall.clients.health_endpoints import Fields, complaints
 from oncall.clients.http_faults import (
     Progress,
     Refused,
@@ -21,7 +22,7 @@ from oncall.clients.http_faults import (
     too_late,
     where,
 )
-from oncall.clients.http_options import authorization, is_loopback, proxy_for, tls_context
+from oncall.clients.http_options import asyncio_alone, authorization, is_loopback, proxy_for, tls_context
 from oncall.model import (
     Absence,
     Basic,
@@ -205,6 +206,7 @@ class HttpServer:
             return self._client
         import httpx
 
+        asyncio_alone()
         parts = split(self._url)
         proxy = proxy_for(parts)
         if proxy:
@@ -308,10 +310,15 @@ class _Verdict(Frozen, frozen=True):
 
 
 async def health(
-    service: Service, path: str, deadline_s: float, server: HttpServer | None = None
+    service: Service,
+    path: str,
+    deadline_s: float,
+    server: HttpServer | None = None,
+    fields: Fields | None = None,
 ) -> StepReading:
     """Asks one health endpoint (`/health`, `/health/db`, `/health/cache`) of the service; one row.
 
+    Where `fields` are given, the notes say what a healthy answer lacks of them or has of another type.
     Whatever an endpoint that was reached answers is a row: healthy only with 200 and a good word. A service
     that cannot be reached at all is Unavailable: down, unresolved, timeout (no connection), tls, auth."""
     if service.url is None:
@@ -320,12 +327,12 @@ async def health(
         )
         return StepReading(source="http", query=None, answer=answer)
     if server is not None:
-        return await _ask(server, path, deadline_s)
+        return await _ask(server, path, deadline_s, fields)
     async with HttpServer.of_service(service) as own:
-        return await _ask(own, path, deadline_s)
+        return await _ask(own, path, deadline_s, fields)
 
 
-async def _ask(server: HttpServer, path: str, deadline_s: float) -> StepReading:
+async def _ask(server: HttpServer, path: str, deadline_s: float, fields: Fields | None) -> StepReading:
     progress = Progress()
     got = await server.fetch(
         path, deadline_s=deadline_s, accept="application/json", cap_bytes=_HEALTH_CAP_BYTES, progress=progress
@@ -339,7 +346,11 @@ async def _ask(server: HttpServer, path: str, deadline_s: float) -> StepReading:
         return StepReading(source="http", query=query, answer=denied, ms=ms)
     found = _judge(got)
     row: tuple[Scalar, ...] = (path, found.status, found.verdict, found.healthy, ms, found.detail)
-    return StepReading(source="http", query=query, answer=Table(columns=HEALTH_COLUMNS, rows=(row,)), ms=ms)
+    notes: tuple[str, ...] = ()
+    if fields and isinstance(got, Fetched) and found.healthy is not False:
+        notes = complaints(got.body, fields)
+    table = Table(columns=HEALTH_COLUMNS, rows=(row,), notes=notes)
+    return StepReading(source="http", query=query, answer=table, ms=ms)
 
 
 def _judge(got: Fetched | Unavailable) -> _Verdict:

@@ -3,7 +3,6 @@
 import time
 from array import array
 from collections.abc import Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +10,7 @@ import msgspec
 
 from oncall.clients.http import Fetched, HttpServer
 from oncall.clients.http_faults import bad, one_line, status_fault, status_text
+from oncall.clients.server_clock import skew_of
 from oncall.model import Absence, Frozen, PrometheusAt, Unavailable
 from oncall.promql import quote
 from oncall.units import promql_duration
@@ -180,17 +180,9 @@ class Prometheus:
     def _reply(self, got: Fetched | Unavailable) -> "_Reply | Unavailable":
         if isinstance(got, Unavailable):
             return got
-        self._note_clock(got)
+        skew = skew_of(got)
+        self.skew_s = self.skew_s if skew is None else skew
         return _read(got, self.place)
-
-    def _note_clock(self, got: Fetched) -> None:
-        try:
-            theirs = parsedate_to_datetime(got.headers.get("date", "")).timestamp()
-        except ValueError:
-            return
-        ours = time.time() - (time.monotonic() - got.headers_at)
-        # Date is cut to the second
-        self.skew_s = theirs + 0.5 - ours
 
 
 # --- the wire ----------------------------------------------------------------------------------

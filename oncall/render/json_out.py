@@ -9,7 +9,11 @@ import msgspec
 
 from oncall.model import ChangeReport, Changes, Diagnosis, Severity
 from oncall.model_acts import ActionPlan, AuditList, AuditShown, AuditVerified, Guards, Remediation
+from oncall.model_alerts import AlertsOfAll, AlertsReport, Handover, SilenceList, SilencePlan
+from oncall.model_boards import Board
 from oncall.model_checks import CheckReport
+from oncall.model_deploy import DeployReport
+from oncall.model_status import HealthOfAll, HealthReport, StatusOfAll, StatusReport
 
 _FIRST = (
     "schema",
@@ -86,6 +90,16 @@ def audit_json(found: AuditList | AuditShown | AuditVerified) -> bytes:
     return _encode(msgspec.to_builtins(found, enc_hook=_plain))
 
 
+def alerting_json(found: AlertsReport | AlertsOfAll | SilenceList | SilencePlan | Handover) -> bytes:
+    """Alerts, silences or a handover as one document: schemas `oncall/alerts...`, `oncall/silence...`."""
+    return _encode(msgspec.to_builtins(found, enc_hook=_plain))
+
+
+def status_json(found: StatusReport | StatusOfAll | HealthReport | HealthOfAll) -> bytes:
+    """Status or health as one document: schemas `oncall/status...`, `oncall/health...`."""
+    return _encode(msgspec.to_builtins(found, enc_hook=_plain))
+
+
 def check_json(report: CheckReport) -> bytes:
     """A check of one service: schema `oncall/check/1`, its lines worst first."""
     return _encode(msgspec.to_builtins(msgspec.structs.replace(report, at=_whole(report.at))))
@@ -102,6 +116,16 @@ def checks_json(reports: Sequence[CheckReport]) -> bytes:
         ],
     }
     return _encode(document)
+
+
+def deploy_json(report: DeployReport) -> bytes:
+    """A deploy, watched: schema `oncall/deploy/1`, its lines worst first."""
+    return _encode(msgspec.to_builtins(msgspec.structs.replace(report, at=_whole(report.at))))
+
+
+def board_json(found: Board) -> bytes:
+    """A dashboard: its verdict and every panel."""
+    return _encode(msgspec.to_builtins(msgspec.structs.replace(found, at=_whole(found.at)), enc_hook=_plain))
 
 
 def _whole_plan(plan: ActionPlan) -> ActionPlan:

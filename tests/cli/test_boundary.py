@@ -91,9 +91,9 @@ def test_the_version(program: Program) -> None:
 # --- a bug ---------------------------------------------------------------------------------------
 
 BROKEN = """
-from oncall.cli.main import app, main
+from oncall.cli.main import main, whole
 
-@app.command()
+@whole().command()
 def broken():
     dsn = "postgresql://u:secret-canary@h/d"
     return {}[dsn]

@@ -9,7 +9,7 @@ import pytest
 import typer
 from msgspec.structs import replace
 
-from oncall.cli.main import app
+from oncall.cli.main import whole
 from oncall.diagnosis.plan import plan
 from oncall.diagnosis.run import judged
 from oncall.diagnosis.saved import load
@@ -27,7 +27,7 @@ def parsed(line: str) -> Any:  # noqa: ANN401  # typer hides its contexts
     """The context of the command that a line means. Raises typer's usage errors for a line that is none."""
     first, *words = shlex.split(line)
     assert first == "oncall"
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(whole())
     context = None
     while hasattr(command, "commands"):
         context = command.make_context(command.name, [words[0]], parent=context)

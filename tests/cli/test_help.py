@@ -7,7 +7,7 @@ import pytest
 import typer
 from syrupy.assertion import SnapshotAssertion
 
-from oncall.cli.main import app
+from oncall.cli.main import whole
 from oncall.errors import Exit
 from tests.cli.program import Program, screen
 
@@ -18,7 +18,7 @@ def every_command() -> Iterator[tuple[str, ...]]:
         for name, child in getattr(command, "commands", {}).items():
             yield from below(child, (*path, name))
 
-    return below(typer.main.get_command(app), ())
+    return below(typer.main.get_command(whole()), ())
 
 
 COMMANDS = sorted(every_command())
@@ -56,7 +56,7 @@ def test_every_command_that_reads_takes_the_three_options() -> None:
     def options(command: Any) -> set[str]:  # noqa: ANN401  # typer hides it
         return {name for p in command.params for name in getattr(p, "opts", ())}
 
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(whole())
     for words in COMMANDS:
         command: Any = root
         for word in words:

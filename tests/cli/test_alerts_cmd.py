@@ -1,0 +1,241 @@
+"""`oncall alerts`, its silences and `oncall handover` as people and scripts meet them, on real servers."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from oncall.errors import Exit
+from oncall.lab.servers import free_port
+from tests.cli.program import Program, screen
+from tests.clients.webstand import Asked, reply
+from tests.clients.webstand import Stand as Web
+from tests.monitoring.alertstand import Alerting, alerting, rule
+
+CANARY = "canary-4711"
+RULES = [
+    rule(
+        "PoolExhausted", "vector(18) > 16", "critical", annotations={"summary": "The pool\x1b[31m is used up"}
+    ),
+    rule("SlowBurn", "vector(1)", "warning", lasts="1h"),
+    rule("Warned", "vector(1)", "warning", labels={"job": "mild"}),
+    rule("Bare", "vector(1)", "critical", labels={}),
+]
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alerting]:
+    with alerting(tmp_path_factory.mktemp("alerting"), RULES) as made:
+        yield made
+
+
+@pytest.fixture
+def bot(program: Program, stand: Alerting) -> Iterator[Program]:
+    program.services(default="bot", **services(stand))
+    yield program
+    stand.expire_all()
+
+
+def services(stand: Alerting) -> dict[str, Any]:
+    def of(job: str) -> dict[str, Any]:
+        return stand.service(prometheus={"url": stand.prometheus.url, "selector": {"job": job}})
+
+    return {"bot": of("bot"), "mild": of("mild"), "calm": of("calm"), "dark": {"alertmanager": dead()}}
+
+
+def dead() -> dict[str, str]:
+    return {"url": f"http://127.0.0.1:{free_port()}", "bearer": CANARY}
+
+
+# --- what fires ------------------------------------------------------------------------------------
+
+
+def test_the_answer_is_in_the_first_lines(bot: Program) -> None:
+    said = bot.under(COLUMNS="80").run("alerts")
+    assert said.code == Exit.CRITICAL
+    assert said.first[0].startswith("1 critical firing, 1 pending   bot · production")
+    assert said.first[0].endswith("critical")
+    assert said.first[1] == "Next    oncall diagnose --alert PoolExhausted   says what is behind it"
+    assert "value 18 (> 16)" in said.out
+    assert "paged: Primary on-call engineer" in said.out
+    assert "Bare (critical)" in " ".join(said.out.split())
+    assert "\x1b" not in said.out
+    assert "\\x1b[31m" in said.out
+    assert max(map(len, said.first)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("service", "code"), [("bot", 2), ("mild", 1), ("calm", 0), ("dark", 3)], ids=lambda v: str(v)
+)
+def test_the_exit_code_is_the_worst_that_fires(bot: Program, service: str, code: int) -> None:
+    found, exit_code = bot.json("alerts", "-s", service)
+    assert exit_code == code
+    assert found["schema"] == "oncall/alerts/1"
+    assert found["service"] == service
+    assert found["severity"] == {2: "critical", 1: "warning", 0: "ok", 3: "unknown"}[code]
+    assert CANARY not in json.dumps(found)
+
+
+def test_a_silenced_one_still_counts(bot: Program, stand: Alerting) -> None:
+    stand.silence("PoolExhausted")
+    said = bot.run("alerts")
+    assert said.code == Exit.CRITICAL
+    assert said.first[0].startswith("1 critical firing (1 silenced), 1 pending")
+    assert "by ana@jump-1: the upgrade" in " ".join(said.out.split())
+
+
+def test_every_service_worst_first(bot: Program) -> None:
+    found, code = bot.json("alerts", "--all")
+    assert (code, found["schema"], found["severity"]) == (Exit.CRITICAL, "oncall/alerts-all/1", "critical")
+    assert [s["service"] for s in found["services"]] == ["bot", "mild", "dark", "calm"]
+    assert [o["name"] for o in found["unclaimed"]] == ["Bare"]
+    pool = found["services"][0]["alerts"][0]
+    assert pool["runbook"]["command"] == "oncall diagnose --alert PoolExhausted -s bot"
+    said = bot.under(COLUMNS="40").run("alerts", "--all")
+    assert said.code == Exit.CRITICAL
+    assert max(map(len, said.first)) <= 40
+
+
+def test_markdown_and_ascii(bot: Program) -> None:
+    said = bot.run("alerts", "--output", "markdown")
+    assert said.first[0] == "**1 critical firing, 1 pending** (critical)"
+    assert "**PoolExhausted**" in said.out
+    assert bot.under(LC_ALL="C", PYTHONIOENCODING="ascii").run("alerts").out.isascii()
+    handed = bot.run("handover", "--output", "markdown")
+    assert handed.first[0] == "# Handover: bot"
+
+
+def test_options_stand_before_the_sub_command_too(bot: Program) -> None:
+    found = bot.run("--output", "json", "alerts", "-s", "mild", "silences")
+    assert (found.code, found.json["service"]) == (Exit.OK, "mild")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("alerts", "--all", "-s", "bot"), "Give one of them"),
+        (("alerts", "--all", "silences"), "--all is of `oncall alerts` alone"),
+        (("alerts", "silence", "--for", "1h", "--comment", "x"), "MATCHERS"),
+        (("alerts", "silence", "a=b", "--for", "1h"), "--comment"),
+        (("alerts", "silence", "a=b", "--for", "2d", "--comment", "x"), "Add --long"),
+        (("alerts", "silence", "a b", "c", "--for", "1h", "--comment", "x"), "is not a matcher"),
+        (("handover", "--since", "1000d"), "14 days"),
+    ],
+)
+def test_wrong_usage_is_told(bot: Program, words: tuple[str, ...], says: str) -> None:
+    said = bot.run(*words)
+    assert (said.code, said.out) == (Exit.USAGE, "")
+    assert says in said.err
+
+
+# --- silences ----------------------------------------------------------------------------------------
+
+
+def test_a_silence_is_previewed_made_listed_and_ended_by_the_commands_that_are_handed_over(
+    bot: Program,
+) -> None:
+    plan, code = bot.json("alerts", "silence", "PoolExhausted", "--for", "2h", "--comment", "the 'upgrade'")
+    assert (code, plan["schema"], plan["state"]) == (Exit.OK, "oncall/silence/1", "preview")
+    assert [hit["name"] for hit in plan["hits"]] == ["PoolExhausted"]
+
+    made = bot.paste(plan["command"] + " --output json")
+    assert (made.code, made.json["state"]) == (Exit.OK, "made")
+    number = made.json["silence"]["id"]
+    listed, _ = bot.json("alerts", "silences", "-s", "bot")
+    assert [(s["id"], s["comment"], s["hits"]) for s in listed["silences"]] == [
+        (number, "the 'upgrade'", ["PoolExhausted"])
+    ]
+    assert "@" in listed["silences"][0]["by"]
+    seen = bot.run("alerts", "expire", number[:8])
+    assert seen.code == Exit.OK
+    assert seen.first[0].startswith("it would make 1 alert heard again")
+    assert bot.paste(made.json["command"]).code == Exit.OK
+    assert bot.run("alerts", "silences").first[0].startswith("nothing is silenced   bot")
+
+
+def test_the_id_stands_on_the_page(bot: Program, stand: Alerting) -> None:
+    said = bot.run("alerts", "silence", "PoolExhausted", "--for", "1h", "--comment", "x", "--confirm")
+    [made] = [s for s in stand.get("/api/v2/silences") if s["status"]["state"] == "active"]
+    assert said.code == Exit.OK
+    assert made["id"] in said.first[0]
+
+
+def test_a_silence_of_everything_is_refused(bot: Program) -> None:
+    words = ("alerts", "silence", "alertname=~.+", "--for", "1h", "--comment", "x", "--confirm")
+    said = bot.run(*words)
+    assert said.code == Exit.REFUSED
+    assert said.first[0].startswith("refused, nothing was changed")
+    assert bot.run(*words, "--everything").code == Exit.OK
+
+
+def test_where_alertmanager_is_away_nothing_is_done(bot: Program) -> None:
+    for words in (
+        ("silence", "X", "--for", "1h", "--comment", "x", "--confirm"),
+        ("expire", "abcd", "--confirm"),
+        ("silences",),
+    ):
+        said = bot.run("alerts", *words, "-s", "dark")
+        assert said.code == Exit.UNKNOWN
+        assert "refused" in said.out
+        assert CANARY not in said.all
+
+
+# --- handover ----------------------------------------------------------------------------------------
+
+
+def test_a_handover_tells_all_parts(bot: Program, stand: Alerting) -> None:
+    stand.silence("PoolExhausted")
+    found, code = bot.json("handover", "--since", "2h")
+    assert (code, found["schema"]) == (Exit.OK, "oncall/handover/1")
+    assert found["now"]["severity"] == "critical"
+    assert [(f["name"], f["now"]) for f in found["fired"]] == [("PoolExhausted", True)]
+    assert found["fired_others"] == 2
+    assert [s["comment"] for s in found["silences"] if s["state"] == "active"] == ["the upgrade"]
+    assert found["done"]["entries"] == []
+    assert found["trending"] == []
+    said = bot.under(COLUMNS="40").run("handover")
+    assert said.code == Exit.OK
+    assert max(map(len, said.first)) <= 40
+    for title in ("Fired in the shift", "Silenced", "Done", "On its way to a limit"):
+        assert title in said.out
+
+
+def test_a_handover_in_the_dark_is_unknown(bot: Program) -> None:
+    said = bot.run("handover", "-s", "dark", "--output", "json")
+    assert said.code == Exit.UNKNOWN
+    assert (said.json["fired"], said.json["silences"], said.json["trending"]) == (None, None, None)
+    assert CANARY not in said.all
+
+
+# --- servers that are none -----------------------------------------------------------------------------
+
+
+def test_any_answer_is_told(program: Program) -> None:
+    """Labels of a foreign server are shown, never obeyed."""
+    import asyncio
+
+    evil = "\x1b]0;x\x07\u202e<b>[red]"
+    alert = {"labels": {"alertname": evil, evil: evil, "severity": evil}, "startsAt": "2026-01-01T00:00:00Z"}
+
+    def answer(asked: Asked) -> bytes:
+        return reply(json.dumps([alert] if asked.path.endswith("alerts") else []))
+
+    async def ask() -> list[str]:
+        async with Web(answer) as web:
+            program.services(bot={"alertmanager": {"url": web.url}})
+            outs = []
+            for output in ("table", "json", "markdown"):
+                said = await asyncio.to_thread(program.run, "alerts", "--output", output)
+                assert said.code == Exit.WARNING
+                outs.append(said.out)
+            return outs
+
+    for out in asyncio.run(ask()):
+        assert not set(out) & set("\x1b\x07\u202e")
+
+
+def test_at_a_terminal_the_page_is_as_wide_as_it(bot: Program) -> None:
+    text, code = bot.at_terminal("alerts", columns=60)
+    assert code == Exit.CRITICAL
+    assert any("PoolExhausted" in line for line in screen(text, 60))
