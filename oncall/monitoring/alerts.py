@@ -199,11 +199,14 @@ def _severity(alerts: Iterable[Alert], seen: Seen) -> Severity:
 
 
 def blind(seen: Seen) -> bool:
-    """Whether "nothing fires" cannot be said: a configured server failed, or there is none at all.
+    """Whether "nothing fires" cannot be said: a configured server failed, there is none at all, or nothing could
+    fire, since the only one has no rules.
 
     An Alertmanager alone forgets what a Prometheus that is down no longer sends."""
     answers = (seen.rules, seen.kept)
     absent = [a for a in answers if isinstance(a, Unavailable)]
+    if isinstance(seen.rules, Rules) and seen.rules.count == 0 and absent:
+        return True
     return len(absent) == len(answers) or any(a.kind is not Absence.NOT_CONFIGURED for a in absent)
 
 
@@ -228,6 +231,8 @@ def summary(alerts: Sequence[Alert], seen: Seen) -> str:
     if not blind(seen):
         return f"nothing fires{later}"
     both = all(isinstance(a, Unavailable) for a in (seen.rules, seen.kept))
+    if isinstance(seen.rules, Rules) and seen.rules.count == 0:
+        return f"alerts unknown{later}: no rule is there that could fire"
     return f"alerts unknown{later}" if both else f"nothing known to fire{later}: not all could be read"
 
 

@@ -328,6 +328,11 @@ def test_ages_are_by_the_servers_clock_and_it_is_said() -> None:
 def test_no_rules_at_all_is_said() -> None:
     empty = Seen(rules=Rules(raised=(), count=0, place="p:9090"), kept=seen([], []).kept)
     assert any("has no alerting rules" in note for note in one_report(empty).notes)
+    # Another ruler may feed the Alertmanager; without one, nothing could ever fire.
+    assert one_report(empty).severity is Severity.OK
+    alone = one_report(Seen(rules=empty.rules, kept=seen([], None).kept))
+    assert alone.severity is Severity.UNKNOWN
+    assert alone.summary == "alerts unknown: no rule is there that could fire"
 
 
 def test_an_alert_without_a_name_is_shown() -> None:
