@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from oncall.checks.model import DAY_S, LineSpec
 from oncall.checks.scene import Scene, unknown
+from oncall.clients.prom_alerts import Rules, raised_alerts
 from oncall.clients.prometheus import Sample
 from oncall.model import Column, Frozen, Next, Severity, Table, Unavailable
 from oncall.model_checks import CheckLine
@@ -51,18 +52,19 @@ async def look(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ...]
     over = float(spec.over or DAY_S)
     span = f"[{promql_duration(over)}:{_STEP_S:.0f}s]"
     ranged = f"count_over_time({_FIRING}{span})"
-    answers = await asyncio.gather(
-        scene.server.query(ranged, scene.at, scene.deadline_s),
-        scene.server.query(f"max_over_time(timestamp({_FIRING}){span})", scene.at, scene.deadline_s),
-        scene.server.query(_FIRING, scene.at, scene.deadline_s),
-    )
+    texts = (ranged, f"max_over_time(timestamp({_FIRING}){span})", _FIRING)
+    asked = asyncio.gather(*(scene.server.query(text, scene.at, scene.deadline_s) for text in texts))
+    answers, rules = await asyncio.gather(asked, raised_alerts(at, scene.deadline_s))
     samples = []
     for answer in answers:
         if isinstance(answer, Unavailable):
             return (unknown(name, spec, "prometheus", answer.reason, answer.hint),)
         samples.append(answer.samples)
-    line = told(scene, name, spec, alerts_of(at.selector, *samples))
-    return (replace(line, query=ranged),)
+    found = alerts_of(at.selector, *samples)
+    if not found and isinstance(rules, Rules) and rules.count == 0 and scene.service.alertmanager is None:
+        hint = "load alerting rules into Prometheus, or set `alertmanager` where another server has them"
+        return (unknown(name, spec, "prometheus", "no alerting rule is there that could fire", hint),)
+    return (replace(told(scene, name, spec, found), query=ranged),)
 
 
 def alerts_of(

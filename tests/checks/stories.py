@@ -9,6 +9,7 @@ from oncall.lab.servers import start_prometheus, stop
 from oncall.model import PrometheusAt, Service
 from tests.checks.week import DAY_S, Week
 from tests.clients.promstand import KEEP, backfill
+from tests.monitoring.alertstand import rule, ruled
 
 HOUR_S = 3600
 
@@ -53,6 +54,7 @@ def told(folder: Path) -> Iterator[Stories]:
     backfill(folder, [line for rows in lines.values() for line in rows])
     server = start_prometheus(folder, {}, keep=KEEP)
     try:
+        ruled(server, [rule("NeverFires", "vector(0) > 0")])
         yield Stories(server.url, end)
     finally:
         stop(server)

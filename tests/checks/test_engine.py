@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from oncall.checks.engine import When, run, summary, worst
 from oncall.checks.loader import check, check_files
 from oncall.errors import RunbookError, UsageFault
+from oncall.lab.servers import start_prometheus, stop
 from oncall.model import PrometheusAt, Service, Severity, Threshold
 from oncall.model_checks import CheckLine, CheckReport
 from oncall.runbook.loader import library
@@ -139,6 +140,20 @@ def test_a_dead_prometheus_is_a_finding(tmp_path: Path) -> None:
     report = looked(service, tmp_path)
     assert report.severity is Severity.UNKNOWN
     assert all("refused" in (line.reason or "") for line in report.lines)
+
+
+def test_where_no_rule_is_loaded_silence_is_no_good_news(tmp_path: Path) -> None:
+    (tmp_path / "prometheus").mkdir()
+    server = start_prometheus(tmp_path / "prometheus", {})
+    try:
+        text = "check: daily\ntitle: Daily\nlines: {alerts: {probe: alerts, why: nights}}"
+        report = looked(Service(prometheus=PrometheusAt(url=server.url)), tmp_path, text)
+    finally:
+        stop(server)
+    assert (report.severity, report.lines[0].reason) == (
+        Severity.UNKNOWN,
+        "no alerting rule is there that could fire",
+    )
 
 
 def test_nothing_configured(tmp_path: Path) -> None:
