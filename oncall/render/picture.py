@@ -1,6 +1,7 @@
 """A page as a picture, for documents."""
 
 import io
+from html import escape
 
 from rich.console import Console, RenderableType
 
@@ -36,10 +37,33 @@ _SVG = """\
     </g>
 </svg>
 """
+_HTML = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="UTF-8">
+<title>TITLE</title>
+</head>
+<body style="color: {foreground}; background-color: {background}">
+<pre style="font-family: 'DejaVu Sans Mono', Menlo, Consolas, monospace; line-height: 1.2">\
+<code style="font-family: inherit">{code}</code></pre>
+</body>
+</html>
+"""
 
 
 def svg(renderable: RenderableType, title: str, width: int) -> str:
     """The page as a terminal of `width` columns shows it. The picture asks nothing of any other site."""
+    return _recorded(renderable, width).export_svg(title=title, code_format=_SVG, unique_id="oncall")
+
+
+def html(renderable: RenderableType, title: str, width: int) -> str:
+    """The same as a page for a browser, which asks nothing of any other site either."""
+    head = _HTML.replace("TITLE", escape(title).replace("{", "{{").replace("}", "}}"))
+    return _recorded(renderable, width).export_html(code_format=head, inline_styles=True)
+
+
+def _recorded(renderable: RenderableType, width: int) -> Console:
     console = Console(
         record=True,
         width=width,
@@ -51,4 +75,4 @@ def svg(renderable: RenderableType, title: str, width: int) -> str:
         _environ={},
     )
     console.print(renderable)
-    return console.export_svg(title=title, code_format=_SVG, unique_id="oncall")
+    return console

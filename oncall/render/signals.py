@@ -1,10 +1,12 @@
 """Signals against their thresholds, worst first."""
 
 from collections.abc import Iterator
+from datetime import datetime
+from typing import Protocol
 
 from rich.text import Text
 
-from oncall.model import Diagnosis, Severity, SignalReport
+from oncall.model import CauseReport, Severity, SignalReport
 from oncall.numbers import humane, since
 from oncall.render.grid import FAINT, GAP, HEADING, SEVERITY_STYLE, Cell, columns, indented, line, taken
 from oncall.render.spark import spark
@@ -20,7 +22,20 @@ _HEADS = ("Signal", "now", "usual", "warn", "crit", "", "", "since")
 _TREND = 5
 
 
-def signals(d: Diagnosis, width: int) -> list[Text]:
+class Measured(Protocol):
+    """What is needed of a report: a diagnosis, or a status, which has no causes."""
+
+    @property
+    def signals(self) -> tuple[SignalReport, ...]: ...
+
+    @property
+    def causes(self) -> tuple[CauseReport, ...]: ...
+
+    @property
+    def at(self) -> datetime: ...
+
+
+def signals(d: Measured, width: int) -> list[Text]:
     """A table; below the width that it needs, two lines a signal."""
     ranked = ranked_signals(d.signals)
     read = [signal for signal in ranked if signal.value is not None]
@@ -38,14 +53,14 @@ def signals(d: Diagnosis, width: int) -> list[Text]:
     return [*table, *_unread(unread, widths[0], width), *_old(read, width)]
 
 
-def _missed(signal: SignalReport, d: Diagnosis) -> bool:
+def _missed(signal: SignalReport, d: Measured) -> bool:
     """Whether anything lacks it: a metric that is not there, where another reading stood in, is not worth a line."""
     reason = signal.reason or ""
     optional = not signal.symptom and reason.startswith(("no data for", "/metrics has no"))
     return not optional or any(reason in gap for cause in d.causes for gap in cause.missing)
 
 
-def _row(signal: SignalReport, d: Diagnosis) -> list[str]:
+def _row(signal: SignalReport, d: Measured) -> list[str]:
     numbers = [humane(number, signal.unit) for number in (signal.baseline, *bounds(signal))]
     began = since(signal.since, d.at) if signal.since else ""
     return [signal.title, shown_value(signal), *numbers, "", state(signal), began]
@@ -104,7 +119,7 @@ def _old(read: list[SignalReport], width: int) -> list[Text]:
     return indented(f"old readings: {', '.join(old)}", width, style=FAINT) if old else []
 
 
-def _stacked(read: list[SignalReport], unread: list[SignalReport], d: Diagnosis, width: int) -> list[Text]:
+def _stacked(read: list[SignalReport], unread: list[SignalReport], d: Measured, width: int) -> list[Text]:
     lines = []
     for signal in read:
         style = SEVERITY_STYLE[signal.severity]
