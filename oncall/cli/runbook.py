@@ -90,18 +90,42 @@ def check(
     config: ConfigOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Check every runbook; a mistake is told with file:line (exit code 78)."""
+    """Check every runbook, check, dashboard, deployment and the escalation.
+
+    A mistake is told with file:line (exit code 78).
+    """
     options = common.settle(ctx, service, config, output)
     books, _ = _books(options, runbooks)
     for issue in books.issues():
         books.runbook(issue)
+    paths = [*books.paths(), *_besides(books)]
     if options.output is Output.JSON:
         from oncall.render.shown import checked_json
 
-        common.emit(checked_json([str(p) for p in books.paths()]))
+        common.emit(checked_json([str(p) for p in paths]))
         return
-    for path in books.paths():
+    for path in paths:
         common.emit(f"ok  {path}")
+
+
+def _besides(books: "Library") -> list[Path]:
+    """The files below the folders of runbooks, each read as the command that uses it does. Raises RunbookError."""
+    from oncall.checks import deploy_rules
+    from oncall.checks.loader import check as checked
+    from oncall.checks.loader import check_files
+    from oncall.model_deploy import Phase
+    from oncall.monitoring.boards import board, board_files
+    from oncall.monitoring.escalation import policy
+
+    checks, boards = check_files(books), board_files(books)
+    for name in checks:
+        checked(name, books)
+    for name in boards:
+        board(name, books)
+    for phase in Phase:
+        deploy_rules.rules(phase, books)
+    deployments = [p for f in books.folders for p in sorted((f / deploy_rules.FOLDER).glob("*.yaml"))]
+    return [*checks.values(), *boards.values(), *deployments, Path(policy(books.folders).path)]
 
 
 @app.command()

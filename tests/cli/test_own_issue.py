@@ -238,3 +238,29 @@ def test_row_40_a_mistake_is_told_with_its_line(program: Program, text: str, say
     assert re.search(rf"^oncall: {re.escape(str(folder))}/exports\.yaml:\d+: ", said.err), said.err
     assert says in said.err
     assert said.json["schema"] == "oncall/error/1"
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "said"),
+    [
+        (
+            "checks/daily.yaml",
+            "check: daily\ntitle: D\nlines: {a: {why: x, signal: nothing}}\n",
+            "is no signal",
+        ),
+        ("dashboards/ours.yaml", "dashboard: ours\ntitle: O\npanels: {a: {kind: pie}}\n", "kind"),
+        ("deployments/hour.yaml", "phase: hour\ntitle: H\nrules: {}\n", "nothing could ever be kept"),
+        ("alerting/escalation.yaml", "policy: 7\n", "policy"),
+    ],
+)
+def test_what_lies_beside_the_runbooks_is_checked_too(
+    program: Program, place: str, text: str, said: str
+) -> None:
+    folder = program.folder / "books"
+    path = folder / place
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    found = program.run("runbook", "check", "--runbooks", str(folder))
+    assert found.code == Exit.CONFIG
+    assert f"{place}:" in found.err
+    assert said in found.err
