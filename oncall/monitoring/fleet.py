@@ -1,0 +1,78 @@
+"""Every service of the file at once: a bounded number at a time, a dead or broken one is a line of its own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from oncall.model import Absence, HttpBackend, PrometheusAt, Severity, Unavailable
+
+AT_ONCE = 32
+"""Services whose own endpoints are asked at the same time; each takes at most three connections."""
+ORDER = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
+T = TypeVar("T")
+
+
+async def every(
+    names: Iterable[str],
+    look: Callable[[str], Awaitable[T]],
+    lost: Callable[[str, Unavailable], T],
+    *,
+    at_once: int = AT_ONCE,
+    timeout_s: float | None = None,
+) -> list[T]:
+    """What `look` says of each service, in the order given; `at_once` of them at a time.
+
+    `lost` makes the answer of a service that was not looked at in time (`timeout_s` for all, waiting included), or
+    whose look has a bug: that must not take the others' answers away."""
+    turns = asyncio.Semaphore(at_once)
+
+    async def one(name: str) -> T:
+        try:
+            async with asyncio.timeout(timeout_s), turns:
+                return await look(name)
+        except TimeoutError:
+            return lost(name, _late(timeout_s))
+        except Exception as bug:
+            return lost(name, _broken(bug))
+
+    return await asyncio.gather(*map(one, names))
+
+
+def _late(timeout_s: float | None) -> Unavailable:
+    reason = f"no answer within {timeout_s:g} s" if timeout_s else "no answer in time"
+    return Unavailable(kind=Absence.TIMEOUT, reason=reason, hint="give it longer: --timeout 30s")
+
+
+def _broken(bug: Exception) -> Unavailable:
+    """Where it is, without values that could hold a secret."""
+    import traceback
+
+    frame = traceback.extract_tb(bug.__traceback__)[-1]
+    where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
+    reason = f"a bug in oncall: {type(bug).__name__} at {where}"
+    return Unavailable(kind=Absence.BAD_ANSWER, reason=reason, hint="please report this line")
+
+
+def worst(found: Iterable[Severity]) -> Severity:
+    """The worst of some severities, which decides the exit code; unknown where there is none."""
+    return min(found, key=ORDER.index, default=Severity.UNKNOWN)
+
+
+def counted(found: Iterable[Severity]) -> str:
+    """`3 of 100 services not well: 2 critical, 1 unknown`."""
+    severities = list(found)
+    ill = [(severities.count(s), s.value) for s in ORDER[:-1] if s in severities]
+    if not ill:
+        return {0: "no service", 1: "the one service is well"}.get(
+            len(severities), f"all {len(severities)} services well"
+        )
+    told = ", ".join(f"{number} {word}" for number, word in ill)
+    return f"{sum(n for n, _ in ill)} of {len(severities)} services not well: {told}"
+
+
+def server_of(at: HttpBackend) -> bytes:
+    """Equal for services that share a server: the same url, headers, credentials and TLS, whatever the selector."""
+    return msgspec.json.encode(replace(at, selector={}) if isinstance(at, PrometheusAt) else at)

@@ -1,0 +1,371 @@
+"""The golden signals of one service or of many on one Prometheus, in few questions; from two scrapes without one."""
+
+import asyncio
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from oncall.clients.many import instants, ranges
+from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector
+from oncall.diagnosis.bounds import bounds, own_expression, threshold
+from oncall.diagnosis.metrics import RECENT, SKEW_S, Look, Moment, from_pages, of_metrics, stale_after
+from oncall.diagnosis.plan import in_force
+from oncall.diagnosis.shift import median
+from oncall.model import (
+    Absence,
+    Frozen,
+    PrometheusAt,
+    Service,
+    Severity,
+    SignalReport,
+    SignalSpec,
+    Unavailable,
+)
+from oncall.numbers import duration
+from oncall.scrub import scrub, secrets_of
+from oncall.signals import PromQL, to_promql
+from oncall.units import promql_duration
+
+GOLDEN = ("request_rate", "error_ratio", "latency_p95", "pool_active", "memory", "cpu")
+"""Traffic, errors, latency and what runs full; their forms and bounds stand in signals.yaml."""
+POINTS = 60
+"""Of a course: what a sparkline shows at most."""
+_COUNT_S = 600.0
+_LEAST_COUNT = 3
+_YOUNG = 0.9
+"""A baseline of which less than this is there is said to be short."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A service, and the signals in force for it: the golden ones, and those that bound them."""
+
+    name: str
+    service: Service
+    specs: Mapping[str, SignalSpec]
+
+    @property
+    def selector(self) -> Mapping[str, str]:
+        return self.service.prometheus.selector if self.service.prometheus else {}
+
+
+class Read(Frozen, frozen=True):
+    """One signal now. `usual` and `history` only where the course was asked for."""
+
+    now: float | Unavailable
+    source: str
+    query: str | None
+    age_s: float | None = None
+    usual: float | None = None
+    history: tuple[float | None, ...] = ()
+
+
+class Measured(Frozen, frozen=True):
+    """The signals of one service, by name. `skew_s`: the server's clock minus ours, where that is worth a word."""
+
+    signals: Mapping[str, Read]
+    skew_s: float = 0.0
+    notes: tuple[str, ...] = ()
+    refused: Unavailable | None = None
+    """Why a Prometheus that is configured could not be asked, where another source stood in."""
+
+
+def wanted(name: str, service: Service, known: Mapping[str, SignalSpec]) -> Wanted:
+    """What to ask of a service; `known` are the signals of the runbooks. Raises ConfigError for a bad share_of."""
+    specs: dict[str, SignalSpec] = {}
+    for signal in GOLDEN:
+        if signal in known:
+            specs[signal] = in_force(known[signal], service.signals.get(signal))
+    for whole in [w for n, s in specs.items() for w in _wholes(n, s, service)]:
+        if whole in known and whole not in specs:
+            specs[whole] = in_force(known[whole], service.signals.get(whole))
+    return Wanted(name, service, specs)
+
+
+def _wholes(name: str, spec: SignalSpec, service: Service) -> list[str]:
+    share_of = threshold(name, spec, service).share_of
+    return sorted(own_expression(share_of).names) if share_of else []
+
+
+# --- Prometheus ---------------------------------------------------------------------------------
+
+
+async def from_server(
+    at: PrometheusAt, services: Sequence[Wanted], *, now: float, deadline_s: float, course: bool
+) -> dict[str, Measured | Unavailable]:
+    """The signals of services that share a server, over one client; by the name of the service.
+
+    First what the samples are worth (age, distance), then their values, all services together."""
+    until = time.monotonic() + deadline_s
+    async with Prometheus(at) as server:
+        asking = [_Asking(str(n), one, now) for n, one in enumerate(services)]
+        worth = await instants(server, _all(a.worth() for a in asking), None, deadline_s)
+        dead = _dead(worth.values())
+        if dead is not None:
+            return {one.name: dead for one in services}
+        for each in asking:
+            each.take_worth(worth)
+        left = max(0.05, until - time.monotonic())
+        skew = server.skew_s if server.skew_s is not None and abs(server.skew_s) > SKEW_S else 0.0
+        values, courses = await asyncio.gather(
+            instants(server, _all(a.values() for a in asking), None, left),
+            _courses(server, asking if course else (), now + skew, left),
+        )
+        return {a.wanted.name: a.measured(values, courses, skew, now + skew) for a in asking}
+
+
+def _all(parts: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    return {key: text for part in parts for key, text in part.items()}
+
+
+def _dead(answers: Iterable[Vector | Unavailable]) -> Unavailable | None:
+    """Why the server could not be asked at all; None where anything was answered."""
+    first: Unavailable | None = None
+    for answer in answers:
+        if not isinstance(answer, Unavailable):
+            return None
+        first = first or answer
+    return first
+
+
+async def _courses(
+    server: Prometheus, asking: "Sequence[_Asking]", end: float, deadline_s: float
+) -> dict[str, Matrix | Unavailable]:
+    """The course over window and baseline of each service that it is wanted of."""
+    found = await asyncio.gather(
+        *(ranges(server, each.courses(), end - each.span_s, end, each.step_s, deadline_s) for each in asking)
+    )
+    return {key: answer for part in found for key, answer in part.items()}
+
+
+@dataclass
+class _Asking:
+    """One service among those of a server: its questions, under keys of its own, and what came of them."""
+
+    key: str
+    wanted: Wanted
+    now: float
+    interval_s: float | None = None
+    ages: dict[str, float | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        windows = self.wanted.service.windows
+        self.moment = Moment(at=None, now=self.now, window_s=windows.rate, baseline_s=windows.baseline)
+        self.span_s = float(windows.rate + windows.baseline)
+        self.step_s = float(max(1, math.ceil(self.span_s / POINTS)))
+        asked = of_metrics({n: s for n, s in self.wanted.specs.items() if s.value is None})
+        self.specs = asked
+        self.queries = self._queries(windows.rate)
+        self.metrics = list(dict.fromkeys(m for q in self.queries.values() for m in q.metrics))
+
+    def _queries(self, rate_s: float) -> dict[str, PromQL]:
+        return {n: to_promql(s, self.wanted.selector, rate_s) for n, s in self.specs.items()}
+
+    # --- what the samples are worth
+
+    def worth(self) -> dict[str, str]:
+        """How old the newest sample of each metric is, and how many the first has in ten minutes."""
+        found = {
+            f"{self.key}/age{n}": f"time() - max(timestamp({metric}))"
+            for n, metric in enumerate(self.metrics)
+        }
+        for metric in self.metrics[:1]:
+            found[f"{self.key}/count"] = f"max(count_over_time({metric}[{promql_duration(_COUNT_S)}]))"
+        return found
+
+    def take_worth(self, worth: Mapping[str, Vector | Unavailable]) -> None:
+        ages = {m: _single(worth[f"{self.key}/age{n}"]) for n, m in enumerate(self.metrics)}
+        self.ages = {m: None if age is None else max(0.0, age) for m, age in ages.items()}
+        count = _single(worth.get(f"{self.key}/count"))
+        self.interval_s = _COUNT_S / count if count and count >= _LEAST_COUNT else None
+        self.queries = self._queries(self.moment.rate_s(self.interval_s))
+
+    def age(self, query: PromQL) -> float | None:
+        """That of the stalest metric; None where one of them has no sample."""
+        ages = [self.ages.get(m) for m in query.metrics]
+        known = [age for age in ages if age is not None]
+        return max(known) if known and len(known) == len(ages) else None
+
+    # --- what they are
+
+    def values(self) -> dict[str, str]:
+        return {f"{self.key}/{n}": self._now(n, q.text) for n, q in self.queries.items()}
+
+    def _now(self, name: str, text: str) -> str:
+        """Of a gauge the median of its last scrapes, as in a diagnosis: one odd scrape decides nothing."""
+        if self.specs[name].gauge is None or self.interval_s is None:
+            return text
+        # A second less: the scrape before them would be counted too.
+        span = promql_duration(max(1.0, RECENT * self.interval_s - 1))
+        return f"quantile_over_time(0.5, ({text})[{span}:{promql_duration(self.interval_s)}])"
+
+    def courses(self) -> dict[str, str]:
+        return {f"{self.key}/{n}": q.text for n, q in self.queries.items() if n in GOLDEN}
+
+    def measured(
+        self,
+        values: Mapping[str, Vector | Unavailable],
+        courses: Mapping[str, Matrix | Unavailable],
+        skew_s: float,
+        end: float,
+    ) -> Measured:
+        split = end - self.moment.window_s
+        found: dict[str, Read] = {}
+        notes: dict[str, None] = {}
+        for name, query in self.queries.items():
+            key = f"{self.key}/{name}"
+            usual, history, note = _course(courses.get(key), end - self.span_s, split, self.step_s)
+            if note:
+                notes[note] = None
+            age = self.age(query)
+            found[name] = Read(
+                now=self._value(query, values[key], age),
+                source="prometheus",
+                query=self._now(name, query.text),
+                age_s=age,
+                usual=usual,
+                history=history,
+            )
+        return Measured(signals=found, skew_s=skew_s, notes=tuple(notes))
+
+    def _value(self, query: PromQL, answer: Vector | Unavailable, age: float | None) -> float | Unavailable:
+        value = _number(answer, query)
+        if isinstance(value, Unavailable) and value.kind not in (Absence.NO_DATA, Absence.UNDEFINED):
+            return value
+        # A rate over a minute has nothing left of what ended two minutes ago: that is stale, not missing.
+        old = age is not None and age > stale_after(self.interval_s)
+        ended = age is None and bool(query.metrics) and not isinstance(value, Unavailable)
+        if not old and not ended:
+            return value
+        said = (
+            f"the newest sample is {duration(age)} old"
+            if age is not None
+            else "Prometheus says that it has ended"
+        )
+        return Unavailable(kind=Absence.STALE, reason=f"stale: {said}", hint="is the target still scraped?")
+
+
+def _single(answer: Vector | Unavailable | None) -> float | None:
+    if not isinstance(answer, Vector) or not answer.samples:
+        return None
+    return answer.samples[0].value
+
+
+def _number(answer: Vector | Unavailable, query: PromQL) -> float | Unavailable:
+    if isinstance(answer, Unavailable):
+        return answer
+    if answer.warnings:
+        return Unavailable(kind=Absence.PARTIAL, reason=f"partial answer: {answer.warnings[0]}")
+    if not answer.samples:
+        return Unavailable(
+            kind=Absence.NO_DATA,
+            reason=f"no data for {' and '.join(query.metrics) or query.text}",
+            hint="does the service export it, does the selector fit?",
+        )
+    value = answer.samples[0].value
+    if not math.isfinite(value):
+        return Unavailable(kind=Absence.UNDEFINED, reason="undefined (NaN or Inf): no events to divide by")
+    return value
+
+
+def _course(
+    answer: Matrix | Unavailable | None, begin: float, split: float, step_s: float
+) -> tuple[float | None, tuple[float | None, ...], str | None]:
+    """What was usual before the window, the points on their grid, and what is missing of the baseline."""
+    if not isinstance(answer, Matrix) or not answer.series:
+        return None, (), None
+    series = answer.series[0]
+    slots = _slots(series, begin, step_s)
+    before = [v for t, v in zip(series.times, series.values, strict=True) if t <= split and math.isfinite(v)]
+    first = series.times[0]
+    young = first - begin > (1 - _YOUNG) * (split - begin) + step_s
+    note = (
+        f"history begins {duration(max(0.0, split - first))} before the window, not {duration(split - begin)}"
+    )
+    return (median(before) if before else None), slots, note if young and first < split else None
+
+
+def _slots(series: Series, begin: float, step_s: float) -> tuple[float | None, ...]:
+    points: dict[int, float] = {}
+    for t, v in zip(series.times, series.values, strict=True):
+        if math.isfinite(v):
+            points[round((t - begin) / step_s)] = v
+    return tuple(points.get(n) for n in range(max(points, default=-1) + 1))
+
+
+# --- two scrapes ---------------------------------------------------------------------------------
+
+
+async def from_scrapes(one: Wanted, deadline_s: float, interval_s: float) -> Measured | Unavailable:
+    """The signals from two looks at /metrics, `interval_s` seconds apart; no history."""
+    specs = of_metrics({n: s for n, s in one.specs.items() if s.value is None})
+    look = Look(one.service, specs, deadline_s)
+    try:
+        first = await look.once()
+        if isinstance(first, Unavailable):
+            return first
+        await asyncio.sleep(max(0.0, first.monotonic + interval_s - time.monotonic()))
+        second = await look.once()
+    finally:
+        await look.close()
+    if isinstance(second, Unavailable):
+        return second
+    found = from_pages(first, second, specs)
+    return Measured(
+        signals={n: Read(now=r.now, source=r.source, query=r.query, age_s=r.age_s) for n, r in found.items()}
+    )
+
+
+# --- against their bounds: pure ---------------------------------------------------------------------
+
+
+def reports(one: Wanted, measured: Measured | Unavailable) -> tuple[SignalReport, ...]:
+    """Each golden signal now, its usual value and its bounds; why it is not known."""
+    reads = {} if isinstance(measured, Unavailable) else measured.signals
+    values = {n: r.now for n, r in reads.items() if isinstance(r.now, float)}
+    return tuple(
+        _report(one, n, reads.get(n) or _absent(one.specs[n], measured), values)
+        for n in GOLDEN
+        if n in one.specs
+    )
+
+
+def _absent(spec: SignalSpec, measured: Measured | Unavailable) -> Read:
+    if isinstance(measured, Unavailable):
+        return Read(now=measured, source="prometheus", query=None)
+    form = spec.step or spec.value or spec.up
+    reason = f"needs a diagnosis: it is made of {form}"
+    return Read(now=Unavailable(kind=Absence.NOT_APPLICABLE, reason=reason), source="prometheus", query=None)
+
+
+def _report(one: Wanted, name: str, read: Read, values: Mapping[str, float]) -> SignalReport:
+    spec = one.specs[name]
+    limit = bounds(name, spec, one.service, values)
+    known = read.now if isinstance(read.now, float) else None
+    why = read.now.reason if isinstance(read.now, Unavailable) else limit.missing
+    same = {one.specs[w].unit for w in _wholes(name, spec, one.service) if w in one.specs} == {spec.unit}
+    return SignalReport(
+        id=name,
+        title=spec.title or name,
+        value=known,
+        unit=spec.unit,
+        baseline=read.usual,
+        warning=limit.warning,
+        critical=limit.critical,
+        severity=limit.severity(known),
+        source=read.source,
+        query=read.query,
+        age_s=read.age_s,
+        reason=scrub(why, secrets_of(one.service)) if why else None,
+        history=read.history,
+        symptom=True,
+        of=limit.whole if same else None,
+    )
+
+
+def decides(one: Wanted, signal: SignalReport) -> bool:
+    """Whether it takes part in the verdict: those that have a bound, and those that are not well."""
+    limit = threshold(signal.id, one.specs[signal.id], one.service)
+    bounded = limit.warning is not None or limit.critical is not None
+    return bounded or signal.severity in (Severity.WARNING, Severity.CRITICAL)
