@@ -4,15 +4,13 @@ import asyncio
 
 from oncall.checks.model import LineSpec
 from oncall.checks.scene import Scene, unknown
+from oncall.clients.health_endpoints import ENDPOINTS, Endpoint
 from oncall.clients.http import HEALTH_COLUMNS, health
 from oncall.model import Absence, Scalar, Severity, StepReading, Table, Unavailable
 from oncall.model_checks import CheckLine
 
 _AGAIN_S = 1.0
 """The monitoring document: two failures in a row are a failure."""
-ENDPOINTS = {"/health": 5.0, "/health/db": 5.0, "/health/cache": 3.0}
-"""Seconds of patience, of the monitoring document."""
-_NOT_CRITICAL = frozenset({"/health/cache"})
 _DOWN = frozenset({Absence.DOWN, Absence.TIMEOUT, Absence.TLS})
 
 
@@ -23,16 +21,16 @@ async def look(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ...]
     if scene.at is not None:
         reason = "knows only the present, and --at asks about the past"
         return (unknown(name, spec, "http", reason, counts=False),)
-    found = await asyncio.gather(*(_asked(scene, path, wait) for path, wait in ENDPOINTS.items()))
-    return (line(name, spec, dict(zip(ENDPOINTS, found, strict=True))),)
+    found = await asyncio.gather(*(_asked(scene, endpoint) for endpoint in ENDPOINTS))
+    return (line(name, spec, dict(zip((e.path for e in ENDPOINTS), found, strict=True))),)
 
 
-async def _asked(scene: Scene, path: str, patience_s: float) -> StepReading:
-    first = await health(scene.service, path, min(patience_s, scene.deadline_s))
-    if _severity(path, first) is Severity.OK:
+async def _asked(scene: Scene, at: Endpoint) -> StepReading:
+    first = await health(scene.service, at.path, min(at.timeout_s, scene.deadline_s))
+    if _severity(at.path, first) is Severity.OK:
         return first
     await asyncio.sleep(min(_AGAIN_S, scene.deadline_s / 4))
-    return await health(scene.service, path, min(patience_s, scene.deadline_s / 2))
+    return await health(scene.service, at.path, min(at.timeout_s, scene.deadline_s / 2))
 
 
 def line(name: str, spec: LineSpec, found: dict[str, StepReading]) -> CheckLine:
@@ -59,7 +57,8 @@ def line(name: str, spec: LineSpec, found: dict[str, StepReading]) -> CheckLine:
 
 def _severity(path: str, reading: StepReading) -> Severity:
     answer = reading.answer
-    bad = Severity.WARNING if path in _NOT_CRITICAL else Severity.CRITICAL
+    mild = any(not endpoint.critical for endpoint in ENDPOINTS if endpoint.path == path)
+    bad = Severity.WARNING if mild else Severity.CRITICAL
     if isinstance(answer, Unavailable):
         return bad if answer.kind in _DOWN else Severity.UNKNOWN
     healthy = _cell(answer, "healthy")

@@ -174,26 +174,24 @@ def _reports(
 
     loaded = {n: (s, books := runbooks_of(s, runbooks), check(name, books)) for n, s in services.items()}
     states: dict[str, str] = {}
-    turns = asyncio.Semaphore(_AT_ONCE)
     ran = _acted()
 
     async def one(which: str) -> "CheckReport":
         chosen, books, what = loaded[which]
         named = replace(options, service=which) if every else options
-        async with turns:
-            return await run(
-                which,
-                chosen,
-                what,
-                books,
-                when,
-                address=named.address(runbooks),
-                ran=ran.get(which, {}),
-                progress=states.__setitem__,
-            )
+        address, acted = named.address(runbooks), ran.get(which, {})
+        return await run(
+            which, chosen, what, books, when, address=address, ran=acted, progress=states.__setitem__
+        )
 
     async def all_of_them() -> "list[CheckReport]":
-        return await asyncio.gather(*(one(which) for which in loaded))
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def in_turn(which: str) -> "CheckReport":
+            async with turns:
+                return await one(which)
+
+        return await asyncio.gather(*map(in_turn, loaded))
 
     return sorted(common.run_async(common.visibly(all_of_them(), states)), key=order)
 
