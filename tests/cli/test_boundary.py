@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from oncall.cli.commands import COMMANDS
 from oncall.errors import Exit
 from tests.cli.program import Program, Said
 
@@ -14,7 +15,7 @@ WRONG = [
     (
         ("frob",),
         "No such command 'frob'.",
-        "There are: diagnose, changes, remediate, audit, runbook, config, lab. See 'oncall --help'.",
+        f"There are: {', '.join(COMMANDS)}. See 'oncall --help'.",
     ),
     (("diagnoze", "pool"), "Did you mean 'diagnose'?", "See 'oncall --help'."),
     (("runbook", "frob"), "No such command 'frob'.", "There are: list, show, check, schema."),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from oncall.cli.commands import COMMANDS
 from tests.cli.program import Program
 from tests.make_completions import FILES, FOLDER, script
 
@@ -64,15 +65,7 @@ def test_bash_completes_commands_issues_services_and_options(program: Program) -
     assert in_bash(program, "runbook", "show", "") == ["errors", "latency", "memory", "pool"]
     assert in_bash(program, "--output", "") == ["table", "json", "markdown"]
     assert "--timeout" in in_bash(program, "diagnose", "--")
-    assert set(in_bash(program, "")) == {
-        "diagnose",
-        "changes",
-        "remediate",
-        "audit",
-        "runbook",
-        "config",
-        "lab",
-    }
+    assert set(in_bash(program, "")) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
