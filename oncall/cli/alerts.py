@@ -140,7 +140,7 @@ def duration_of(option: str, text: str) -> float:
 # --- silences ------------------------------------------------------------------------------------
 
 
-@app.command()
+@app.command(short_help="A silence: the preview of what it hits; --confirm makes it.")
 def silence(
     ctx: typer.Context,
     matchers: Annotated[
@@ -175,7 +175,7 @@ def silence(
     _act(silenced(_look(options), wanted, limit_s), options)
 
 
-@app.command()
+@app.command(short_help="What is silenced, until when, by whom, why.")
 def silences(
     ctx: typer.Context,
     ended: Annotated[bool, typer.Option("--ended", help="Those that have ended too.")] = False,
@@ -199,7 +199,7 @@ def silences(
     raise typer.Exit(Exit.OK if found.source else Exit.UNKNOWN)
 
 
-@app.command()
+@app.command(short_help="The end of a silence: who is heard again; --confirm ends it.")
 def expire(
     ctx: typer.Context,
     silence: Annotated[
