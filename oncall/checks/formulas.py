@@ -6,10 +6,11 @@ from oncall.checks.lines import absent, next_of, own_bounds, target
 from oncall.checks.model import LineSpec
 from oncall.checks.scene import Scene
 from oncall.diagnosis.bounds import Bounds
-from oncall.diagnosis.evidence import origin, say
+from oncall.diagnosis.evidence import origin, rests_on, say
 from oncall.diagnosis.readings import Facts
 from oncall.model import Absence, Table, Unavailable
 from oncall.model_checks import CheckLine
+from oncall.runbook.expression import Value
 
 
 def from_value(scene: Scene, name: str, spec: LineSpec, facts: Facts) -> CheckLine:
@@ -26,10 +27,7 @@ def from_value(scene: Scene, name: str, spec: LineSpec, facts: Facts) -> CheckLi
     source, query = origin(facts, text)
     number = found.number()
     if number is None:
-        why = "; ".join(sorted(found.missing)) or "nothing was found that it is made of"
-        kind = Absence.NOT_CONFIGURED if why.endswith("not configured") else Absence.UNDEFINED
-        kind = Absence.PRESENT_ONLY if "knows only the present" in why else kind
-        return absent(name, titled, source, Unavailable(kind=kind, reason=why), bounds, unit)
+        return absent(name, titled, source, _why(facts, text, found), bounds, unit)
     severity = bounds.severity(number)
     return CheckLine(
         id=name,
@@ -48,6 +46,19 @@ def from_value(scene: Scene, name: str, spec: LineSpec, facts: Facts) -> CheckLi
         next=next_of(scene, spec, severity),
         detail=_detail(facts, spec),
     )
+
+
+def _why(facts: Facts, text: str, found: Value) -> Unavailable:
+    """Why a formula has no number: as the first of its steps that has no answer says it, where that is the reason."""
+    reason = "; ".join(sorted(found.missing)) or "nothing was found that it is made of"
+    names = rests_on(facts, text)
+    for answer in (reading.answer for step, reading in facts.readings.steps.items() if step in names):
+        if isinstance(answer, Unavailable) and answer.reason in reason:
+            return Unavailable(kind=answer.kind, reason=reason, hint=answer.hint)
+    kind = Absence.NOT_CONFIGURED if reason.endswith("not configured") else Absence.UNDEFINED
+    kind = Absence.PRESENT_ONLY if "knows only the present" in reason else kind
+    kind = Absence.NOT_APPLICABLE if reason.startswith("not applicable") else kind
+    return Unavailable(kind=kind, reason=reason)
 
 
 def _said(facts: Facts, spec: LineSpec) -> str | None:

@@ -9,9 +9,16 @@ from oncall.diagnosis.bounds import Bounds
 from oncall.model import Absence, Next, Severity, SignalSpec, Unavailable
 from oncall.model_checks import CheckLine
 from oncall.numbers import humane
+from oncall.promql import selectors_in
 
 _NOBODY_ASKED = frozenset(
-    {Absence.NOT_CONFIGURED, Absence.NO_DATA, Absence.NOT_APPLICABLE, Absence.PRESENT_ONLY}
+    {
+        Absence.NOT_CONFIGURED,
+        Absence.NOT_INSTALLED,
+        Absence.NO_DATA,
+        Absence.NOT_APPLICABLE,
+        Absence.PRESENT_ONLY,
+    }
 )
 
 
@@ -24,7 +31,7 @@ def measured_line(
     if isinstance(found, Unavailable):
         return absent(name, titled, "prometheus", found, bounds, signal.unit)
     if isinstance(found.now, Unavailable):
-        line = absent(name, titled, "prometheus", found.now, bounds, signal.unit)
+        line = absent(name, titled, "prometheus", _short(found, spec), bounds, signal.unit)
         return msgspec.structs.replace(line, query=found.query, age_s=found.age_s, history=found.history)
     severity = bounds.severity(found.now)
     reason = bounds.missing
@@ -50,6 +57,16 @@ def measured_line(
         next=next_of(scene, spec, severity),
         notes=(found.gap,) if found.gap and reason != found.gap else (),
     )
+
+
+def _short(found: Measured, spec: LineSpec) -> Unavailable:
+    """Why there is no value; of what not every service exports the names of the metrics tell enough."""
+    assert isinstance(found.now, Unavailable)
+    if not spec.optional or found.now.kind is not Absence.NO_DATA:
+        return found.now
+    names = dict.fromkeys(text.partition("{")[0] for text in selectors_in(found.query))
+    reason = f"not exported: {', '.join(n for n in names if n not in ('', 'up'))}"
+    return Unavailable(kind=Absence.NO_DATA, reason=reason)
 
 
 def own_bounds(spec: LineSpec, usual: Bounds) -> Bounds:

@@ -59,6 +59,9 @@ def _line(checker: Checker, name: str, line: LineSpec) -> None:
         raise fail(checker.document, key, f"give exactly one of {', '.join(_SOURCES)}")
     if line.signal is not None and line.signal not in checker.signals:
         raise fail(checker.document, (*key, "signal"), f"{line.signal!r} is no signal")
+    for at, signal in enumerate(line.of):
+        if signal not in checker.signals:
+            raise fail(checker.document, (*key, "of", at), f"{signal!r} is no signal")
     if line.value is not None:
         checker.expression(line.value, *key, "value")
         if line.title is None:

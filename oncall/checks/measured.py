@@ -16,8 +16,10 @@ from oncall.units import promql_duration
 POINTS = 48
 """Points of a course: half an hour each over a day."""
 _LEAST_STEP_S = 60.0
-_SAMPLES = 96
-"""Moments at which a gauge is looked at, over any time."""
+_SAMPLES, _MOST_SAMPLES = 96, 2016
+"""Moments at which a gauge is looked at: so many at least, and at most over any time."""
+_APART_S = 300.0
+"""So far apart up to a week: what lasts for less may be missed."""
 _KNOWN = 0.9
 """The share of the time that must be known."""
 
@@ -52,7 +54,7 @@ def expression(asked: Asked, selector: Mapping[str, str]) -> str:
     text = to_promql(spec, selector, asked.over_s).text
     if windowed or asked.by == "last":
         return text
-    step = max(15.0, asked.over_s / _SAMPLES)
+    step = max(15.0, min(_APART_S, asked.over_s / _SAMPLES), asked.over_s / _MOST_SAMPLES)
     return f"{asked.by}_over_time(({text})[{promql_duration(asked.over_s)}:{promql_duration(step)}])"
 
 

@@ -17,6 +17,7 @@ PROBE_NAMES = (
     "disk",
     "endpoints",
     "health",
+    "links",
     "optimise",
     "rules",
     "runbooks",
@@ -30,6 +31,7 @@ Probe = Literal[
     "disk",
     "endpoints",
     "health",
+    "links",
     "optimise",
     "rules",
     "runbooks",
@@ -61,6 +63,10 @@ class LineSpec(Written, frozen=True):
     critical: float | None = None
     below: Annotated[bool | None, Meta(description="The lower the worse; as the signal has it.")] = None
     text: Annotated[Template | None, Meta(description="Said beside the value.")] = None
+    of: Annotated[
+        tuple[str, ...],
+        Meta(description="The signals that a probe is about: of capacity, trends, endpoints and optimise."),
+    ] = ()
     detail: Annotated[Identifier | None, Meta(description="A step whose rows are shown below.")] = None
     issue: Annotated[str | None, Meta(description="The issue to diagnose where it is not ok.")] = None
     optional: Annotated[

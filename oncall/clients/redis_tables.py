@@ -22,11 +22,11 @@ SERVER_COLUMNS = _columns(
     "version role uptime_s ping_ms memory memory_rss memory_max memory_ratio memory_host policy fragmentation"
     " keys keys_with_ttl ttl_share evicted evicted_per_s expired_per_s ops_per_s hits_per_s misses_per_s hit_share"
     " clients clients_max clients_ratio blocked rejected rejected_per_s used_cpu persistence_error refuses_writes"
-    " memory_per_s keys_per_s looked_s",
-    bytes="memory memory_rss memory_max memory_host",
+    " memory_per_s keys_per_s looked_s memory_peak fragmentation_bytes expired evicted_share",
+    bytes="memory memory_rss memory_max memory_host memory_peak fragmentation_bytes",
     seconds="uptime_s looked_s",
     ms="ping_ms",
-    ratio="memory_ratio ttl_share hit_share clients_ratio used_cpu",
+    ratio="memory_ratio ttl_share hit_share clients_ratio used_cpu evicted_share",
     per_second="evicted_per_s expired_per_s ops_per_s hits_per_s misses_per_s rejected_per_s memory_per_s keys_per_s",
 )
 SLOWLOG_COLUMNS = _columns("age_s ms command client", seconds="age_s", ms="ms")
@@ -106,14 +106,15 @@ class Pair(Frozen, frozen=True):
 def server(info: Fields, pair: Pair | None, db: int, ping_ms: float | None) -> Table:
     """`info` is the first one: its ops_per_s, Redis's own mean of 1.6 s, does not know our questions yet.
 
-    `hit_share` is that since the server started or its counters were reset."""
+    `hit_share` and `evicted_share` (of the keys that went by themselves, those that had to make room) are those since
+    the server started or its counters were reset."""
     still = pair or Pair(first=info, last=info, seconds=0.0)
     latest = still.last
     get = {name: number(latest, name) for name in _NUMBERS}
     of_db = keyspace(latest, db)
     keys, expires = number(of_db, "keys") or 0.0, number(of_db, "expires") or 0.0
     hits, misses = get["keyspace_hits"], get["keyspace_misses"]
-    most = get["maxmemory"] or None
+    most, expired = get["maxmemory"] or None, get["expired_keys"]
     row: tuple[Scalar, ...] = (
         latest.get("valkey_version") or latest.get("redis_version"),
         latest.get("role"),
@@ -135,7 +136,7 @@ def server(info: Fields, pair: Pair | None, db: int, ping_ms: float | None) -> T
         number(info, "instantaneous_ops_per_sec"),
         still.per_s("keyspace_hits"),
         still.per_s("keyspace_misses"),
-        _share(hits, None if hits is None or misses is None else hits + misses),
+        _share(hits, _sum_of(hits, misses)),
         _whole(get["connected_clients"]),
         _whole(get["maxclients"]),
         _share(get["connected_clients"], get["maxclients"]),
@@ -148,6 +149,10 @@ def server(info: Fields, pair: Pair | None, db: int, ping_ms: float | None) -> T
         still.memory_per_s,
         still.keys_per_s(db),
         still.seconds or None,
+        _whole(get["used_memory_peak"]),
+        _whole(get["mem_fragmentation_bytes"]),
+        _whole(expired),
+        _share(get["evicted_keys"], _sum_of(expired, get["evicted_keys"])),
     )
     return Table(columns=SERVER_COLUMNS, rows=(row,))
 
@@ -166,6 +171,9 @@ _NUMBERS = (
     "maxclients",
     "blocked_clients",
     "rejected_connections",
+    "used_memory_peak",
+    "mem_fragmentation_bytes",
+    "expired_keys",
 )
 
 
@@ -175,6 +183,10 @@ def _whole(value: float | None) -> int | None:
 
 def _share(part: float | None, whole: float | None) -> float | None:
     return None if part is None or not whole else part / whole
+
+
+def _sum_of(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other
 
 
 def persistence_error(info: Fields) -> str:

@@ -116,7 +116,7 @@ def _later_than_symptom(facts: Facts, signal: str) -> bool:
     return changed.onset > min(began) + readings.window_s + 2 * step
 
 
-def _names(facts: Facts, text: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
+def rests_on(facts: Facts, text: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
     """Steps and signals that an expression rests on, through values."""
     found: set[str] = set()
     known = facts.runbook.expressions.get(text)
@@ -124,7 +124,7 @@ def _names(facts: Facts, text: str, seen: frozenset[str] = frozenset()) -> froze
         signal = facts.runbook.signals.get(base)
         formula = facts.runbook.spec.values.get(base) or (signal.value if signal else None)
         if formula and base not in seen:
-            found |= _names(facts, formula, seen | {base})
+            found |= rests_on(facts, formula, seen | {base})
         else:
             found.add(base)
     return frozenset(found)
@@ -132,7 +132,7 @@ def _names(facts: Facts, text: str, seen: frozenset[str] = frozenset()) -> froze
 
 def origin(facts: Facts, text: str) -> tuple[str, str | None]:
     """Where an item of evidence comes from: a live step before a signal, in the runbook's order."""
-    names = _names(facts, text)
+    names = rests_on(facts, text)
     for step in facts.runbook.spec.steps:
         if step in names and (reading := facts.readings.steps.get(step)):
             return reading.source, reading.query

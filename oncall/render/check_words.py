@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from oncall.model import Severity, Table
 from oncall.model_checks import CheckLine, CheckReport
 from oncall.numbers import NONE, clock, day, humane, scalar
@@ -43,7 +45,31 @@ def before(line: CheckLine) -> tuple[str, str]:
 
 def state(line: CheckLine) -> str:
     """The verdict as a word; what does not apply to this service is no verdict."""
-    return "–" if not line.counts and line.severity is Severity.UNKNOWN else line.severity.value
+    return NONE if not line.counts and line.severity is Severity.UNKNOWN else line.severity.value
+
+
+def merged(report: CheckReport) -> CheckReport:
+    """The same with one line for all that does not apply to this service for one reason, at the end."""
+    groups: dict[str, list[CheckLine]] = {}
+    for line in report.lines:
+        if state(line) == NONE:
+            groups.setdefault(line.reason or "", []).append(line)
+    kept = [line for line in report.lines if state(line) != NONE]
+    return replace(report, lines=(*kept, *map(_together, groups.values())))
+
+
+def _together(lines: Sequence[CheckLine]) -> CheckLine:
+    if len(lines) == 1:
+        return lines[0]
+    hints = {line.hint for line in lines}
+    return replace(
+        lines[0],
+        title="Not looked at",
+        reason=f"{lines[0].reason}: {', '.join(line.title for line in lines)}",
+        hint=lines[0].hint if len(hints) == 1 else None,
+        notes=(),
+        detail=None,
+    )
 
 
 def remarks(line: CheckLine) -> list[str]:
@@ -71,7 +97,7 @@ def facts(report: CheckReport) -> list[str]:
 
 def checks_markdown(reports: Sequence[CheckReport]) -> str:
     """The reports to paste into a channel, worst first."""
-    return "\n".join(_one(inert(report)) for report in reports)
+    return "\n".join(_one(merged(inert(report))) for report in reports)
 
 
 def _one(report: CheckReport) -> str:

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from oncall.model import Severity
 from oncall.model_checks import CheckLine, CheckReport
-from oncall.numbers import humane
+from oncall.numbers import NONE, humane
 from oncall.render.check_words import (
     FEW_ROWS,
     HEADS,
@@ -15,6 +15,7 @@ from oncall.render.check_words import (
     facts,
     headline,
     identity,
+    merged,
     remarks,
     spoken,
     state,
@@ -49,7 +50,8 @@ def checks_page(
 ) -> Group:
     """The page, at most `width` cells wide; several reports below a line each, worst first."""
     width = page_width(width)
-    shown = [inert(report, ascii_only=ascii_only) for report in reports]
+    safe = [inert(report, ascii_only=ascii_only) for report in reports]
+    shown = safe if details else [merged(report) for report in safe]
     blocks = [_fleet(shown, width)] if len(shown) > 1 else []
     for report in shown:
         if len(shown) == 1 or report.severity is not Severity.OK:
@@ -128,7 +130,7 @@ def _stacked(report: CheckReport, width: int) -> list[Text]:
 
 
 def _style(each: CheckLine) -> str:
-    return FAINT if state(each) == "–" else SEVERITY_STYLE[each.severity]
+    return FAINT if state(each) == NONE else SEVERITY_STYLE[each.severity]
 
 
 # --- what is to be said besides ----------------------------------------------------------------------

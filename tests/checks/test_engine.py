@@ -181,6 +181,10 @@ def test_what_is_packaged_is_right() -> None:
         ("lines: {a: {why: x}}", "exactly one of signal, value, probe"),
         ("lines: {a: {why: x, signal: nothing}}", "'nothing' is no signal"),
         ("lines: {a: {why: x, value: 1 +, title: t}}", "invalid syntax"),
+        (
+            "lines: {a: {why: x, probe: trends, of: [memory, nothing]}}",
+            "lines.a.of.1: 'nothing' is no signal",
+        ),
         ("lines: {a: {why: x, value: '1'}}", "needs a `title`"),
         ("lines: {a: {why: x, probe: backups, detail: none}}", "is no step"),
         ("lines: {a: {why: x, probe: magic}}", "magic"),

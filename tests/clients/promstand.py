@@ -15,12 +15,14 @@ KEEP = "60d"
 """A history that was made up is as old as a test wants it."""
 
 
-def backfill(folder: Path, lines: Sequence[str]) -> None:
-    """Puts OpenMetrics lines (each with its time) where a Prometheus of this folder will find them."""
+def backfill(folder: Path, lines: Sequence[str], block: str = "2h") -> None:
+    """Puts OpenMetrics lines (each with its time) where a Prometheus of this folder will find them, in blocks of so
+    long: weeks in the blocks of two hours that are usual take long to open."""
     page, into = folder / "samples.txt", folder / "prometheus"
     page.write_text("\n".join([*lines, "# EOF", ""]))
     promtool = find_prometheus().with_name("promtool")
-    command = [str(promtool), "tsdb", "create-blocks-from", "openmetrics", str(page), str(into)]
+    importing = ["create-blocks-from", "openmetrics", f"--max-block-duration={block}"]
+    command = [str(promtool), "tsdb", *importing, str(page), str(into)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
 

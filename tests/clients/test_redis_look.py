@@ -54,7 +54,8 @@ COLUMNS = {
     "server": "version role uptime_s ping_ms memory memory_rss memory_max memory_ratio memory_host policy"
     " fragmentation keys keys_with_ttl ttl_share evicted evicted_per_s expired_per_s ops_per_s hits_per_s"
     " misses_per_s hit_share clients clients_max clients_ratio blocked rejected rejected_per_s used_cpu"
-    " persistence_error refuses_writes memory_per_s keys_per_s looked_s",
+    " persistence_error refuses_writes memory_per_s keys_per_s looked_s memory_peak fragmentation_bytes expired"
+    " evicted_share",
     "prefixes": "prefix type keys bytes bytes_each ttl_share ttl_median_s share sampled",
     "growing": "key type length per_s bytes lag idle_s",
     "slowlog": "age_s ms command client",
@@ -81,6 +82,20 @@ def test_server_tells_its_state_and_no_made_up_limits(running: Server, admin: Re
     assert server["looked_s"] >= 0.1
     assert server["keys_per_s"] == server["evicted_per_s"] == server["rejected_per_s"] == 0
     assert 0 < server["clients_ratio"] < 1
+
+
+def test_server_tells_what_went_by_itself_and_what_had_to(running: Server, admin: Redis) -> None:
+    admin.flushall()
+    execute(admin, "CONFIG", "RESETSTAT")
+    for at in range(3):
+        admin.set(f"gone {at}", 1, px=1)
+    wait_until(lambda: admin.info("stats")["expired_keys"] == 3, "keys expire")
+    server = rows(looked(running.url, ["server"]), "server")[0]
+    assert (server["expired"], server["evicted"], server["evicted_share"]) == (3, 0, 0)
+    assert server["memory_peak"] >= server["memory"] > 0
+    assert isinstance(server["fragmentation_bytes"], int)
+    execute(admin, "CONFIG", "RESETSTAT")
+    assert rows(looked(running.url, ["server"]), "server")[0]["evicted_share"] is None
 
 
 def test_server_tells_how_near_its_limits_it_is(running: Server, admin: Redis) -> None:

@@ -144,7 +144,8 @@ def _redis(life: Life, dice: random.Random) -> dict[str, Table]:
         refuses_writes=knobs.redis == "misconf",
         memory_per_s=state.last["redis_rate"] + dice.gauss(0, 100.0),
         keys_per_s=state.last["redis_rate"] / world.entry_b + dice.gauss(0, 0.3) * world.rate * 0.05,
-        looked_s=2.0,
+        looked_s=2.0, memory_peak=used, fragmentation_bytes=0.1 * used, expired=1000,
+        evicted_share=0.0,
     )  # fmt: skip
     own = [("session", "string", base * 0.5, world.redis_ttl), ("page", "hash", base * 0.4, world.redis_ttl)]
     if state.redis_b:
