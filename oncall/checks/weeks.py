@@ -147,17 +147,20 @@ def _judged(
     scene: Scene, spec: LineSpec, line: CheckLine, weeks: Weeks, limits: Bounds, of: SignalSpec
 ) -> CheckLine:
     severity = limits.severity(weeks.now)
-    reason, said = line.reason, words(weeks, of.unit)
+    said = words(weeks, of.unit)
+    bounded = limits.warning is not None or limits.critical is not None
     if weeks.before is None:
-        reason = reason or f"nothing to compare with: {weeks.days} days are known"
+        # Within its bound a week is well by itself; without one there is nothing to judge it by.
+        said = f"nothing to compare with: {weeks.days} days are known"
+        severity = severity if bounded else Severity.UNKNOWN
     elif severity is Severity.OK and worse(weeks, of.unit, below=limits.below):
         severity = Severity.WARNING
-    if reason is not None and severity is Severity.OK:
+    if line.reason is not None and severity is Severity.OK:
         severity = Severity.UNKNOWN
     return replace(
         line,
         severity=severity,
-        reason=reason,
+        counts=bounded or weeks.before is not None,
         warning=limits.warning,
         critical=limits.critical,
         next=next_of(scene, spec, severity),

@@ -13,15 +13,17 @@ from oncall.render.text import cells, cut
 
 HEADS = ("", "Check", "value", "target", "yesterday", "last week")
 FEW_ROWS = 5
+_ILL = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN)
 _SIGN = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟡", Severity.OK: "🟢", Severity.UNKNOWN: "⚪"}
 
 
 def headline(report: CheckReport) -> str:
-    """`DAILY CHECK: ALL WELL`."""
-    well = report.severity is Severity.OK
-    counted = [line for line in report.lines if line.counts]
-    bad = sum(line.severity is not Severity.OK for line in counted)
-    return f"{report.title.upper()}: {'ALL WELL' if well else f'{bad} OF {len(counted)} NOT WELL'}"
+    """`DAILY CHECK: ALL WELL`, `DAILY CHECK: 1 CRITICAL, 2 UNKNOWN`."""
+    counted = [line.severity for line in report.lines if line.counts]
+    found = [(counted.count(severity), severity.value.upper()) for severity in _ILL]
+    told = ", ".join(f"{number} {word}" for number, word in found if number)
+    well = "ALL WELL" if counted else "NOTHING KNOWN"
+    return f"{report.title.upper()}: {told or well}"
 
 
 def value(line: CheckLine) -> str:
@@ -51,10 +53,12 @@ def state(line: CheckLine) -> str:
 def merged(report: CheckReport) -> CheckReport:
     """The same with one line for all that does not apply to this service for one reason, at the end."""
     groups: dict[str, list[CheckLine]] = {}
+    kept = []
     for line in report.lines:
-        if state(line) == NONE:
+        if state(line) == NONE and line.value is None and line.text is None:
             groups.setdefault(line.reason or "", []).append(line)
-    kept = [line for line in report.lines if state(line) != NONE]
+        else:
+            kept.append(line)
     return replace(report, lines=(*kept, *map(_together, groups.values())))
 
 

@@ -137,18 +137,22 @@ def _style(each: CheckLine) -> str:
 
 
 def _worth_saying(report: CheckReport, width: int) -> list[list[Text]]:
-    """A block for each line that is not well or has a remark."""
-    return [block for each in report.lines if (block := _block(each, width))]
+    """A block for each line that is not well or has a remark; those with the same to say share one."""
+    groups: dict[tuple[str, ...], list[CheckLine]] = {}
+    for each in report.lines:
+        command = each.next.command if each.next else ""
+        if said := (*remarks(each), *filter(None, [command])):
+            groups.setdefault(said, []).append(each)
+    return [_block(lines, width) for lines in groups.values()]
 
 
-def _block(each: CheckLine, width: int) -> list[Text]:
-    said, indent = remarks(each), 2
-    if not said and each.next is None:
-        return []
-    body = [part for text in said for part in indented(text, width, indent=indent)]
-    if each.next is not None:
-        body += command_lines(each.next.command, width, indent=indent)
-    return [*indented(each.title, width, style=_style(each) or HEADING), *body]
+def _block(lines: Sequence[CheckLine], width: int) -> list[Text]:
+    first = lines[0]
+    titles = ", ".join(each.title for each in lines)
+    body = [part for text in remarks(first) for part in indented(text, width, indent=2)]
+    if first.next is not None:
+        body += command_lines(first.next.command, width, indent=2)
+    return [*indented(titles, width, style=_style(first) or HEADING), *body]
 
 
 def _details(report: CheckReport, width: int, *, full: bool) -> list[list[Text]]:

@@ -164,16 +164,19 @@ def test_what_changed_this_week_is_told_in_words(month: Months) -> None:
     assert (before["error_ratio"].severity, before["error_ratio"].notes) == (Severity.OK, ())
 
 
-def test_without_weeks_to_compare_with_it_is_unknown(month: Months) -> None:
+def test_without_weeks_to_compare_with_only_its_bound_can_judge_a_week(month: Months) -> None:
     found = trends(month.service("fresh"), "error_ratio")["error_ratio"]
     assert (found.severity, found.value) == (Severity.UNKNOWN, None)
     assert found.reason == "only 3 of the last 7 days are known"
     young = trends(month.service("calm"), "error_ratio", at=month.end - 26 * DAY_S)["error_ratio"]
-    assert young.severity is Severity.UNKNOWN
-    assert young.reason in (
-        "nothing to compare with: 8 days are known",
-        "nothing to compare with: 9 days are known",
+    assert young.severity is Severity.OK
+    assert young.notes in (
+        ("nothing to compare with: 8 days are known",),
+        ("nothing to compare with: 9 days are known",),
     )
+    unbound = trends(month.service("calm"), "request_rate", at=month.end - 26 * DAY_S)["request_rate"]
+    assert (unbound.severity, unbound.counts) == (Severity.UNKNOWN, False)
+    assert unbound.value is not None
 
 
 def test_a_service_that_is_gone_has_no_good_week(month: Months) -> None:
