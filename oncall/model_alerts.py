@@ -232,7 +232,7 @@ class Handover(Frozen, frozen=True, tag_field="schema", tag="oncall/handover/1")
     silences: tuple[Silence, ...] | None
     done: AuditList | None
     trending: tuple[Trending, ...] | None
-    fired_others: int = 0
-    """Alerts that fired in the shift and are not this service's by their labels."""
+    fired_others: int | None = None
+    """Alerts that fired in the shift and are not this service's by their labels; None where that is not known."""
     unseen: tuple[Unseen, ...] = ()
     notes: tuple[str, ...] = ()

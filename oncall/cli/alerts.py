@@ -232,6 +232,7 @@ def _wanted(
     from oncall.monitoring.matchers import parse
     from oncall.monitoring.silences import Wanted
     from oncall.remediation.audit_who import who
+    from oncall.render.text import safe
 
     typed = who()
     try:
@@ -241,7 +242,8 @@ def _wanted(
     return Wanted(
         terms=terms,
         for_s=duration_of("--for", lasts),
-        comment=comment,
+        # As it is shown and handed over: one line, nothing that a terminal obeys.
+        comment=safe(comment).strip(),
         by=f"{typed.login or typed.user}@{typed.host}",
         everything=everything,
         long=long,

@@ -24,7 +24,7 @@ def status(
     every: AllOption = False,
     timeout: Annotated[
         str, typer.Option("--timeout", metavar="DURATION", help="Longest wait for all answers.")
-    ] = "10s",
+    ] = "12s",
     service: ServiceOption = None,
     config: ConfigOption = None,
     output: OutputOption = None,

@@ -13,6 +13,7 @@ from oncall.diagnosis.metrics import SKEW_S, stale_after
 from oncall.model import Absence, Frozen, Service, SignalSpec, Unavailable
 from oncall.monitoring.board_model import BoardSpec, PanelSpec
 from oncall.monitoring.board_promql import split, whole_of
+from oncall.monitoring.golden import several
 from oncall.numbers import duration
 from oncall.signals import PromQL, ages_promql, to_promql
 
@@ -207,6 +208,8 @@ def _present(answer: Vector | Unavailable, query: PromQL, worth: Mapping[str, fl
     if age is not None and age > stale_after(_AGES_S / count if count and count > 1 else None):
         reason = f"stale: the newest sample is {age:.0f} s old"
         return Unavailable(kind=Absence.STALE, reason=reason, hint="is the target still scraped?")
+    if len(answer.samples) > 1:
+        return several(len(answer.samples))
     value = answer.samples[0].value
     if not math.isfinite(value):
         return Unavailable(kind=Absence.UNDEFINED, reason="undefined (NaN or Inf): no events to divide by")
@@ -236,7 +239,7 @@ def _named_by(query: PromQL) -> str:
 
 def _slots(matrix: Matrix | Unavailable | None, window: Window, end: float) -> tuple[float | None, ...]:
     """The course on the grid of the board; None where nothing is known."""
-    if not isinstance(matrix, Matrix) or not matrix.series:
+    if not isinstance(matrix, Matrix) or len(matrix.series) != 1:
         return ()
     slots: list[float | None] = [None] * (POINTS + 1)
     begin = end - POINTS * window.step_s

@@ -263,17 +263,26 @@ def _number(answer: Vector | Unavailable, query: PromQL) -> float | Unavailable:
             reason=f"no data for {' and '.join(query.metrics) or query.text}",
             hint="does the service export it, does the selector fit?",
         )
+    if len(answer.samples) > 1:
+        return several(len(answer.samples))
     value = answer.samples[0].value
     if not math.isfinite(value):
         return Unavailable(kind=Absence.UNDEFINED, reason="undefined (NaN or Inf): no events to divide by")
     return value
 
 
+def several(count: int) -> Unavailable:
+    """Of an expression (the form promql) with so many values: the first of them would be any of them."""
+    reason = f"the expression has {count} values, and a signal is one number"
+    hint = "put sum(...), max(...) or avg(...) around it in the service file"
+    return Unavailable(kind=Absence.BAD_QUERY, reason=reason, hint=hint)
+
+
 def _course(
     answer: Matrix | Unavailable | None, begin: float, split: float, step_s: float
 ) -> tuple[float | None, tuple[float | None, ...], str | None]:
     """What was usual before the window, the points on their grid, and what is missing of the baseline."""
-    if not isinstance(answer, Matrix) or not answer.series:
+    if not isinstance(answer, Matrix) or len(answer.series) != 1:
         return None, (), None
     series = answer.series[0]
     slots = _slots(series, begin, step_s)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector
-from oncall.model import PrometheusAt, Unavailable, Unseen
+from oncall.model import Absence, PrometheusAt, Unavailable, Unseen
 from oncall.model_acts import AuditList
 from oncall.model_alerts import AlertsReport, Fired, Handover, Silence
 from oncall.monitoring.alert_sources import Kept, Progress, Seen, ask, not_configured
@@ -28,10 +28,10 @@ _HIDDEN = frozenset({"__name__", "alertstate", "alertname", "severity"})
 
 @dataclass(frozen=True)
 class History:
-    """What fired in the shift: of the service, and how many others; what the history lacks."""
+    """What fired in the shift: of the service, and how many others (None: not known); what the history lacks."""
 
     fired: tuple[Fired, ...]
-    others: int
+    others: int | None
     notes: tuple[str, ...]
 
 
@@ -68,7 +68,7 @@ async def handover(
         silences=silences,
         done=done if isinstance(done, AuditList) else None,
         trending=trends.found if isinstance(trends, Trends) else None,
-        fired_others=history.others if isinstance(history, History) else 0,
+        fired_others=history.others if isinstance(history, History) else None,
         unseen=tuple(_unseen(shown, history, trends, done)),
         notes=tuple(_notes(history, trends)),
     )
@@ -110,13 +110,22 @@ async def _history(
     )
     if isinstance(fired, Unavailable):
         return fired
+    if isinstance(whole, Unavailable):
+        return whole
+    if not whole.series and not fired.series:
+        reason, hint = "Prometheus has no sample of the shift", "does it scrape, does it evaluate rules?"
+        return Unavailable(kind=Absence.NO_DATA, reason=reason, hint=hint)
     series = [s for s in fired.series if fits(s.labels, selector)]
-    total = count.samples[0].value if isinstance(count, Vector) and count.samples else 0
     return History(
         fired=fired_of(series, each, end, step),
-        others=max(0, round(total) - len(series)),
+        others=None if isinstance(count, Unavailable) else max(0, _total(count) - len(series)),
         notes=(*fired.warnings, *_lacks(whole, end - since_s, end, step)),
     )
+
+
+def _total(count: Vector) -> int:
+    """Of a count: no answer is none."""
+    return round(count.samples[0].value) if count.samples else 0
 
 
 def fired_of(series: Sequence[Series], each: Look, end: float, step: float) -> tuple[Fired, ...]:
@@ -142,11 +151,10 @@ def _fired(one: Series, each: Look, selector: Mapping[str, str], end: float, ste
     )
 
 
-def _lacks(whole: Matrix | Unavailable, begin: float, end: float, step: float) -> Iterable[str]:
+def _lacks(whole: Matrix, begin: float, end: float, step: float) -> Iterable[str]:
     """A Prometheus that is younger than the shift, or was away: what fired then is not known."""
-    times = [] if isinstance(whole, Unavailable) else sorted({t for s in whole.series for t in s.times})
+    times = sorted({t for s in whole.series for t in s.times})
     if not times:
-        yield "Prometheus has no sample of the shift: what fired is not known"
         return
     if times[0] > begin + 2 * step:
         at = datetime.fromtimestamp(times[0], UTC)

@@ -1,6 +1,7 @@
 """The three health endpoints of a service: asked at once, a failing one twice before it is called down."""
 
 import asyncio
+import math
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,19 +19,28 @@ AGAIN_S = 1.0
 """Between the two looks: a restart that takes longer is down."""
 _FAILURES = frozenset({Absence.DOWN, Absence.TIMEOUT, Absence.TLS})
 _NO_PAGE = 404
+_LEAST_S = 0.05
 ISSUE = "errors"
 """The issue whose runbook asks all three endpoints."""
 
 
 class How(Frozen, frozen=True):
-    """`once`: one look alone. `timeout_s`: for each endpoint, where that is less than the document allows."""
+    """`once`: one look alone. `timeout_s`: for each endpoint, where that is less than the document allows.
+
+    `until`: by time.monotonic(), when the last answer must be there. An endpoint that had less time than it may take
+    has not failed: what it would have said is not known."""
 
     once: bool = False
     timeout_s: float | None = None
     again_s: float = AGAIN_S
+    until: float | None = None
 
     def patience(self, of: Asked) -> float:
         return min(of.timeout_s, self.timeout_s or of.timeout_s)
+
+    @property
+    def left_s(self) -> float:
+        return math.inf if self.until is None else max(_LEAST_S, self.until - time.monotonic())
 
 
 async def look(name: str, service: Service, how: How, address: tuple[str, ...] = ()) -> HealthReport:
@@ -40,7 +50,7 @@ async def look(name: str, service: Service, how: How, address: tuple[str, ...] =
     if service.url is not None:
         await _round(service, ENDPOINTS, how, looks)
         failing = [asked for asked in ENDPOINTS if _failed(looks[asked.path][-1], asked, service)]
-        if failing and not how.once:
+        if failing and not how.once and how.left_s > how.again_s + _LEAST_S:
             await asyncio.sleep(how.again_s)
             await _round(service, failing, how, looks)
     took = round((time.monotonic() - begun) * 1000)
@@ -51,12 +61,23 @@ async def _round(
     service: Service, wanted: Sequence[Asked], how: How, looks: Mapping[str, list[StepReading]]
 ) -> None:
     """One look at each; the connections are closed after it."""
+    left = how.left_s
     async with HttpServer.of_service(service) as server:
         found = await asyncio.gather(
-            *(health(service, a.path, how.patience(a), server, a.fields) for a in wanted)
+            *(health(service, a.path, min(left, how.patience(a)), server, a.fields) for a in wanted)
         )
     for asked, reading in zip(wanted, found, strict=True):
-        looks[asked.path].append(reading)
+        if left >= how.patience(asked) or _word(reading) != Absence.TIMEOUT.value:
+            looks[asked.path].append(reading)
+        elif not looks[asked.path]:
+            looks[asked.path].append(_hurried(reading, asked, left))
+
+
+def _hurried(reading: StepReading, asked: Asked, had_s: float) -> StepReading:
+    """Of one that timed out, but had less time than the document allows."""
+    reason = f"no answer within {had_s:.1f} s, and it may take {asked.timeout_s:g} s"
+    why = Unavailable(kind=Absence.PARTIAL, reason=reason, hint="give it longer: --timeout 12s")
+    return StepReading(source=reading.source, query=reading.query, answer=why)
 
 
 async def look_at_all(

@@ -17,7 +17,9 @@ def parse(texts: Sequence[str]) -> tuple[Term, ...]:
     if not texts:
         raise ValueError(f"no matchers: {_ALLOWED}")
     head, *rest = texts
-    first = Term(name="alertname", value=head, regex=False) if _bare(head) else parse_one(head)
+    first = (
+        Term(name="alertname", value=_told(head, head), regex=False) if _bare(head) else parse_one(head)
+    )
     return (first, *map(parse_one, rest))
 
 
@@ -44,10 +46,18 @@ def _value(raw: str, text: str) -> str:
         raise ValueError(f"{text!r}: the quote is not closed")
     if re.search(r'(?<!\\)(?:\\\\)*"', inner):
         raise ValueError(f'{text!r}: a " within the value is written \\"')
-    if any(0xD800 <= ord(c) <= 0xDFFF for c in inner):
-        raise ValueError(f"{text!a} is not UTF-8 text")
+    _told(inner, text)
     # An escape that is none is taken as it stands: \d in a regex
     return re.sub(r"\\(.)", lambda m: _PLAIN.get(m[1], m[0]), inner, flags=re.DOTALL)
+
+
+def _told(value: str, text: str) -> str:
+    """The value, where it can be sent and be shown as it is. Raises ValueError."""
+    if any(0xD800 <= ord(c) <= 0xDFFF for c in value):
+        raise ValueError(f"{text!a} is not UTF-8 text")
+    if not value.replace("\n", "").isprintable():
+        raise ValueError(f"{text!a} holds a character that cannot be shown: write name=~regex with a . in its place")
+    return value
 
 
 def _odd_backslashes(text: str) -> bool:

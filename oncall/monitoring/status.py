@@ -17,14 +17,16 @@ from oncall.monitoring.status_report import Issues, Seen, Subject, of_all, repor
 
 SERVERS_AT_ONCE = 16
 _SCRAPES_APART_S = 2.0
+_CLOSING_S = 0.25
 Progress = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
 class How:
-    """`course`: with usual values and sparklines. `timeout_s`: for all answers."""
+    """`course`: with usual values and sparklines. `timeout_s`: for all answers; two looks at a health endpoint that
+    hangs take 11 s."""
 
-    timeout_s: float = 10.0
+    timeout_s: float = 12.0
     course: bool = True
     health: endpoints.How = field(default_factory=endpoints.How)
 
@@ -63,12 +65,14 @@ async def _services(
 
 async def _healths(subjects: Sequence[Subject], how: How, progress: Progress) -> list[HealthReport]:
     by_name = {s.name: s for s in subjects}
+    # Each ends by itself, with what it knows by then
+    asking = replace(how.health, until=time.monotonic() + how.timeout_s - _CLOSING_S)
     if any(s.service.url for s in subjects):
         progress("health", "waiting")
 
     async def one(name: str) -> HealthReport:
         subject = by_name[name]
-        return await endpoints.look(name, subject.service, how.health, subject.address)
+        return await endpoints.look(name, subject.service, asking, subject.address)
 
     def lost(name: str, why: Unavailable) -> HealthReport:
         return endpoints.lost(name, by_name[name].service, why)

@@ -9,7 +9,7 @@ from oncall.clients.prometheus import Matrix, Prometheus
 from oncall.diagnosis.bounds import Bounds, bounds
 from oncall.diagnosis.readings import floor_of
 from oncall.diagnosis.trend import LEAST, Trend, leak
-from oncall.model import Service, SignalSpec, Unavailable, Unseen
+from oncall.model import Absence, Service, SignalSpec, Unavailable, Unseen
 from oncall.model_alerts import Trending
 from oncall.runbook.loader import Library
 from oncall.signals import to_promql
@@ -45,6 +45,9 @@ async def trending(
         return next(iter(failed.values()))
     courses = {name: _course(answer) for name, answer in answers.items() if isinstance(answer, Matrix)}
     known = {name: course for name, course in courses.items() if course[0]}
+    if courses and not known:
+        reason = "no signal of this service has a history"
+        return Unavailable(kind=Absence.NO_DATA, reason=reason, hint="does the selector fit?")
     judge = _Judge(service, specs, known)
     found = [t for name in specs if name in known and (t := judge.trend(name, texts[name], step)) is not None]
     unseen = [
@@ -129,8 +132,6 @@ class _Judge:
         short = [n for n, course in known.items() if len(course[0]) < LEAST and n not in _CONTEXT]
         if short and len(short) == len([n for n in known if n not in _CONTEXT]):
             yield "the history is too short to tell a trend"
-        elif not known:
-            yield "no signal of this service has a history: no trend can be told"
 
 
 def _limit(bound: Bounds) -> float | None:

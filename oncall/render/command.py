@@ -3,15 +3,16 @@
 from rich.text import Text
 
 from oncall.render.grid import COMMAND, line
-from oncall.render.text import cells
+from oncall.render.text import cells, safe
 
 
 def command_lines(command: str, width: int, *, indent: int = 0) -> list[Text]:
     """A command, never cut, and on one line where it fits in any way.
 
     Too long for the indented line it stands at the left edge; too long for the page it is continued with a
-    backslash, which a shell reads as one line.
+    backslash, which a shell reads as one line. What a terminal would obey is made visible, as everywhere.
     """
+    command = safe(command)
     if cells(command) <= width:
         indent = indent if indent + cells(command) <= width else 0
         return [line(" " * indent, (command, COMMAND))]

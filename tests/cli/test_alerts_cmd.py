@@ -154,6 +154,16 @@ def test_a_silence_is_previewed_made_listed_and_ended_by_the_commands_that_are_h
     assert bot.run("alerts", "silences").first[0].startswith("nothing is silenced   bot")
 
 
+def test_a_comment_is_one_line_that_no_terminal_obeys_and_the_command_runs(bot: Program) -> None:
+    words = ("alerts", "silence", "PoolExhausted", "--for", "2h", "--comment", "two\nlines\x1b[31m\u202e it's")
+    said = bot.under(COLUMNS="200").run(*words)
+    assert not set(said.out) & set("\x1b\u202e")
+    line = next(line for line in said.first if line.startswith("  oncall alerts silence"))
+    assert bot.paste(line).code == Exit.OK
+    listed, _ = bot.json("alerts", "silences")
+    assert [s["comment"] for s in listed["silences"]] == [r"two lines\x1b[31m\u202e it's"]
+
+
 def test_the_id_stands_on_the_page(bot: Program, stand: Alerting) -> None:
     said = bot.run("alerts", "silence", "PoolExhausted", "--for", "1h", "--comment", "x", "--confirm")
     [made] = [s for s in stand.get("/api/v2/silences") if s["status"]["state"] == "active"]
@@ -187,15 +197,17 @@ def test_where_alertmanager_is_away_nothing_is_done(bot: Program) -> None:
 def test_a_handover_tells_all_parts(bot: Program, stand: Alerting) -> None:
     stand.silence("PoolExhausted")
     found, code = bot.json("handover", "--since", "2h")
-    assert (code, found["schema"]) == (Exit.OK, "oncall/handover/1")
+    # Its Prometheus has rules and no signal: what is trending is not known.
+    assert (code, found["schema"]) == (Exit.UNKNOWN, "oncall/handover/1")
     assert found["now"]["severity"] == "critical"
     assert [(f["name"], f["now"]) for f in found["fired"]] == [("PoolExhausted", True)]
     assert found["fired_others"] == 2
     assert [s["comment"] for s in found["silences"] if s["state"] == "active"] == ["the upgrade"]
     assert found["done"]["entries"] == []
-    assert found["trending"] == []
+    assert found["trending"] is None
+    assert [u["reason"] for u in found["unseen"]] == ["no signal of this service has a history"]
     said = bot.under(COLUMNS="40").run("handover")
-    assert said.code == Exit.OK
+    assert said.code == Exit.UNKNOWN
     assert max(map(len, said.first)) <= 40
     for title in ("Fired in the shift", "Silenced", "Done", "On its way to a limit"):
         assert title in said.out

@@ -86,6 +86,8 @@ class Pool:
     tally: Tally = field(default_factory=Tally)
     leaked: int = 0
     limit: int = 0
+    busy: int = 0
+    """Sessions whose statement runs."""
 
 
 def simulate(world: World) -> tuple[list[tuple[float, Tally]], list[Session], float]:
@@ -94,7 +96,8 @@ def simulate(world: World) -> tuple[list[tuple[float, Tally]], list[Session], fl
     pool = Pool(world, dice, limit=world.size)
     pool.sessions = [Session() for _ in range(world.size)]
     events: list[tuple[float, int, str, int]] = [(0.0, 0, "arrive", 0), (world.interval_s, 1, "sample", 0)]
-    events.append((world.breaks_at, 2, "break", 0))
+    breaks_at, ends_at = world.breaks_at, world.ends_at
+    events.append((breaks_at, 2, "break", 0))
     number, samples = 3, []
 
     def push(at: float, kind: str, which: int) -> None:
@@ -104,14 +107,14 @@ def simulate(world: World) -> tuple[list[tuple[float, Tally]], list[Session], fl
 
     while events:
         now, _, kind, which = heapq.heappop(events)
-        if now > world.ends_at:
+        if now > ends_at:
             break
-        broken = now >= world.breaks_at
+        broken = now >= breaks_at
         if kind == "arrive":
             pool.tally.requests += 1
             pool.queue.append((now, number))
             _serve(pool, now, broken, push)
-            push(now + dice.expovariate(world.rate * _load(world, now)), "arrive", 0)
+            push(now + dice.expovariate(world.rate * _load(world, now, breaks_at)), "arrive", 0)
         elif kind == "sample":
             _drop_impatient(pool, now)
             samples.append((now, _sample(pool)))
@@ -121,17 +124,18 @@ def simulate(world: World) -> tuple[list[tuple[float, Tally]], list[Session], fl
         elif kind == "worked":
             session = pool.sessions[which]
             session.state, session.since = "in_xact", now
+            pool.busy -= 1
             push(now + dice.expovariate(1 / world.work_s), "done", which)
         elif kind == "done":
             _give_back(pool, now, which)
             _serve(pool, now, broken, push)
-    return samples, pool.sessions, world.ends_at
+    return samples, pool.sessions, ends_at
 
 
-def _load(world: World, now: float) -> float:
-    if world.late_burst and world.breaks_at <= now < world.breaks_at + 6:
+def _load(world: World, now: float, breaks_at: float) -> float:
+    if world.late_burst and breaks_at <= now < breaks_at + 6:
         return world.late_burst
-    return world.load if now >= world.breaks_at else 1.0
+    return world.load if now >= breaks_at else 1.0
 
 
 def _break(pool: Pool) -> None:
@@ -152,11 +156,10 @@ def _serve(pool: Pool, now: float, broken: bool, push: Callable[[float, str, int
         if now - arrived > PATIENCE_S:
             pool.queue.popleft()
             continue
-        free = [i for i, s in enumerate(pool.sessions[: pool.limit]) if not s.used]
-        if not free:
+        which = _free(pool)
+        if which is None:
             return
         pool.queue.popleft()
-        which = free[0]
         session = pool.sessions[which]
         session.used, session.taken = True, now
         if broken and pool.leaked < world.leaks and dice.random() < world.leak:
@@ -166,11 +169,18 @@ def _serve(pool: Pool, now: float, broken: bool, push: Callable[[float, str, int
         if broken and dice.random() < world.locked:
             session.state, session.since = "lock", now
             continue
-        busy = 1 + sum(s.state == "active" for s in pool.sessions)
+        pool.busy += 1
         slow = world.slow if broken and dice.random() < world.slow_share else 1.0
-        query = dice.expovariate(1 / (world.query_s * slow)) * max(1.0, busy / world.cores)
+        query = dice.expovariate(1 / (world.query_s * slow)) * max(1.0, pool.busy / world.cores)
         session.state, session.since, session.query = "active", now, query
         push(now + query, "worked", which)
+
+
+def _free(pool: Pool) -> int | None:
+    for which in range(pool.limit):
+        if not pool.sessions[which].used:
+            return which
+    return None
 
 
 def _give_back(pool: Pool, now: float, which: int) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ import pytest
 
 from oncall.clients.prometheus import Series
 from oncall.lab.servers import free_port, start_alertmanager, start_prometheus, stop
-from oncall.model import Limits, Service, Severity, Unseen
+from oncall.model import Limits, PrometheusAt, Service, Severity, Unseen
 from oncall.model_acts import AuditEntry, AuditList, Who
 from oncall.model_alerts import Handover
 from oncall.monitoring.alerts import Look
@@ -150,8 +151,25 @@ def test_a_prometheus_younger_than_the_shift_is_said(shift: Shift) -> None:
 def test_a_service_without_history_has_no_made_up_zero(shift: Shift) -> None:
     nobody = {"url": shift.alerting.prometheus.url, "selector": {"job": "nobody"}}
     told = handed(shift.service(prometheus=nobody))
-    assert (told.fired, told.trending) == ((), ())
-    assert "no signal of this service has a history: no trend can be told" in told.notes
+    assert (told.fired, told.trending) == ((), None)
+    assert [(u.what, u.reason) for u in told.unseen] == [
+        ("what is trending", "no signal of this service has a history")
+    ]
+    assert not complete(told)
+
+
+def test_a_prometheus_that_has_nothing_of_the_shift_is_no_quiet_night(tmp_path: Path) -> None:
+    server = start_prometheus(tmp_path, {}, "1h")
+    try:
+        told = handed(Service(prometheus=PrometheusAt(url=server.url)))
+    finally:
+        stop(server)
+    assert (told.fired, told.fired_others, told.trending) == (None, None, None)
+    assert "fired" not in told.summary
+    assert ("what fired", "Prometheus has no sample of the shift") in {
+        (u.what, u.reason) for u in told.unseen
+    }
+    assert not complete(told)
 
 
 def test_a_dead_server_is_a_gap_and_the_rest_is_told(shift: Shift) -> None:

@@ -18,7 +18,15 @@ from oncall.monitoring.matchers import (
 )
 
 NAMES = st.from_regex(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,8}", fullmatch=True)
-VALUES = st.text(st.characters(codec="utf-8"), max_size=20)
+VALUES = st.text(
+    st.characters(
+        codec="utf-8",
+        exclude_categories=("Cc", "Cf", "Co", "Cn", "Zs", "Zl", "Zp"),
+        include_characters=" \n",
+    ),
+    max_size=20,
+)
+"""What can be shown as it is: the others are refused."""
 
 
 @pytest.mark.parametrize(
@@ -51,6 +59,9 @@ def test_read(text: str, name: str, value: str, regex: bool, equal: bool) -> Non
         ('a=x"y', "is written"),
         ("a==x", "one = sign"),
         ("Down", "is not a matcher"),
+        ("a=x\x1b[31m", "cannot be shown"),
+        ('a="x\u202ey"', "cannot be shown"),
+        ("a=\udcff", "is not UTF-8"),
     ],
 )
 def test_what_is_none_is_refused_with_what_is_allowed(text: str, says: str) -> None:
@@ -81,6 +92,12 @@ def test_a_regex_must_match_whole_and_may_be_beyond_us() -> None:
     assert fits(parse_one("a=~app"), {"a": "app-1"}) is False
     assert fits(parse_one("a!~app"), {"a": "app-1"}) is True
     assert fits(parse_one(r"a=~\pL+"), {"a": "x"}) is None
+
+
+@pytest.mark.parametrize(("name", "says"), [("Do\x1bwn", "cannot be shown"), ("\udcff", "not UTF-8")])
+def test_a_bare_name_is_held_to_the_same(name: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        parse([name])
 
 
 @pytest.mark.parametrize(
