@@ -9,11 +9,12 @@ import msgspec
 
 from oncall import config
 from oncall.diagnosis.engine import Ask
-from oncall.diagnosis.run import judged, look, planned, runbooks_of
+from oncall.diagnosis.run import judged, look, planned
 from oncall.model_acts import Remediation
 from oncall.render.diagnosis import diagnosis
 from oncall.render.picture import svg
 from oncall.render.remediation import remediation_page
+from oncall.runbook.loader import runbooks_of
 
 WIDTH = 112
 

@@ -145,12 +145,15 @@ def _when(at: str | None, timeout: str) -> "When":
     from oncall.checks.engine import When
     from oncall.units import parse_duration, parse_time
 
+    now = datetime.now(UTC)
     try:
-        moment = parse_time(at, datetime.now(UTC)).timestamp() if at else None
+        moment = parse_time(at, now) if at else None
     except ValueError as error:
         raise UsageFault(f"--at: {error}") from None
+    if moment is not None and moment > now:
+        raise UsageFault(f"--at: {at} is still to come")
     try:
-        return When(at=moment, timeout_s=parse_duration(timeout))
+        return When(at=moment and moment.timestamp(), timeout_s=parse_duration(timeout))
     except ValueError as error:
         raise UsageFault(f"--timeout: {error}") from None
 
@@ -170,11 +173,13 @@ def _reports(
 
     from oncall.checks.engine import order, run
     from oncall.checks.loader import check
-    from oncall.diagnosis.run import runbooks_of
+    from oncall.runbook.loader import runbooks_of
 
     loaded = {n: (s, books := runbooks_of(s, runbooks), check(name, books)) for n, s in services.items()}
     states: dict[str, str] = {}
-    ran = _acted()
+    # To read the audit log is to load what writes it.
+    audits = any(line.probe == "runbooks" for _, _, what in loaded.values() for line in what.lines.values())
+    ran = _acted() if audits else {}
 
     async def one(which: str) -> "CheckReport":
         chosen, books, what = loaded[which]

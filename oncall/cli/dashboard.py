@@ -188,7 +188,7 @@ def _agree(options: Options, at: str | None, files: list[Target]) -> None:
 
 
 def _books(service: "Service", more: Path | None) -> "Library":
-    from oncall.diagnosis.run import runbooks_of
+    from oncall.runbook.loader import runbooks_of
 
     return runbooks_of(service, more)
 

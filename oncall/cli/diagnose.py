@@ -215,7 +215,8 @@ def _now(options: Options, asking: "Ask", wanted: Wanted, *, keep: bool) -> Seen
     from datetime import UTC, datetime
 
     from oncall import __version__
-    from oncall.diagnosis.run import judged, look, planned, runbooks_of
+    from oncall.diagnosis.run import judged, look, planned
+    from oncall.runbook.loader import runbooks_of
 
     name, service = options.pick()
     books = runbooks_of(service, wanted.runbooks)
@@ -263,7 +264,7 @@ def _books_then(look: "Saved", more: Path | None) -> "Library":
     """The runbooks in force now; those of the service itself where they are on this machine."""
     from msgspec.structs import replace as replaced
 
-    from oncall.diagnosis.run import runbooks_of
+    from oncall.runbook.loader import runbooks_of
 
     own = look.service.runbooks
     if own and not Path(own).expanduser().is_dir():

@@ -50,8 +50,8 @@ def handover(
 
 
 def _asked(options: Options, now: "datetime", begin: "datetime", timeout_s: float) -> "Handover":
-    from oncall.diagnosis.run import runbooks_of
     from oncall.monitoring.handover import handover as handed
+    from oncall.runbook.loader import runbooks_of
 
     name, service = options.pick()
     each = looks_of({name: service}, options, every=False)[0]

@@ -22,8 +22,8 @@ RunbooksOption = Annotated[
 
 def _books(options: Options, more: Path | None) -> "tuple[Library, Service]":
     """The runbooks of the chosen service; those of the tool where no service is configured."""
-    from oncall.diagnosis.run import runbooks_of
     from oncall.model import Service
+    from oncall.runbook.loader import runbooks_of
 
     config = options.load()
     service = (

@@ -82,7 +82,7 @@ def watch_deploy(
             "--post slack: no announce.slack in the service file",
             hint="Write announce: {slack: ${SLACK_WEBHOOK}} for it.",
         )
-    from oncall.diagnosis.run import runbooks_of
+    from oncall.runbook.loader import runbooks_of
 
     books = runbooks_of(chosen, runbooks)
     watching = _Watching(name, chosen, books, asked, options, options.address(runbooks))

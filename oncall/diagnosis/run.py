@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oncall.diagnosis.engine import Ask, Progress, Round
@@ -10,19 +9,13 @@ from oncall.diagnosis.plan import Plan, plan
 from oncall.diagnosis.readings import Gathered
 from oncall.diagnosis.report import diagnosis
 from oncall.model import Diagnosis, Service, Severity, SignalReport, Verdict
-from oncall.runbook.loader import Library, library
+from oncall.runbook.loader import Library
 
 if TYPE_CHECKING:
     from oncall.clients.postgres import Opened
 
 _WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 _VERDICTS = (Verdict.CAUSES, Verdict.INCONCLUSIVE, Verdict.HEALTHY)
-
-
-def runbooks_of(service: Service, more: Path | None) -> Library:
-    """The packaged runbooks, the service's own and those of --runbooks, later ones in front of earlier."""
-    own = (Path(service.runbooks).expanduser(),) if service.runbooks else ()
-    return library(*own, *((more,) if more else ()), signals=service.signals)
 
 
 def planned(service: Service, books: Library, issues: Iterable[str]) -> Plan:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from oncall.diagnosis.engine import Ask
-from oncall.diagnosis.run import judged, look, planned, runbooks_of
+from oncall.diagnosis.run import judged, look, planned
 from oncall.errors import AuditError
 from oncall.model import Service
 from oncall.model_acts import (
@@ -25,6 +25,7 @@ from oncall.remediation import announce, audit, evidence, guards, lock, verify
 from oncall.remediation.action import Scene, Work
 from oncall.remediation.planning import action_plan, shared_guards
 from oncall.remediation.wanted import Before, Reporter, Wanted
+from oncall.runbook.loader import runbooks_of
 
 if TYPE_CHECKING:
     from oncall.clients.postgres import Opened

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from oncall.config_rules import signal_complaints
 from oncall.errors import ConfigError, RunbookError, UsageFault
-from oncall.model import SignalSpec
+from oncall.model import Service, SignalSpec
 from oncall.runbook.expression import Expression, bases
 from oncall.runbook.model import PROBES, CauseSpec, Runbook, RunbookFile, StepSpec
 from oncall.runbook.template import places
@@ -121,6 +121,12 @@ def library(*more: Path, signals: Mapping[str, SignalSpec] | None = None) -> Lib
         if not folder.is_dir():
             raise ConfigError(f"{folder}: no such folder of runbooks", hint="Give a folder of *.yaml files.")
     return Library((packaged_folder(), *more), signals or {})
+
+
+def runbooks_of(service: Service, more: Path | None) -> Library:
+    """The packaged runbooks, the service's own and those of --runbooks, later ones in front of earlier."""
+    own = (Path(service.runbooks).expanduser(),) if service.runbooks else ()
+    return library(*own, *((more,) if more else ()), signals=service.signals)
 
 
 class File:

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oncall.clients.postgres import opened
-from oncall.diagnosis.run import planned, runbooks_of
+from oncall.diagnosis.run import planned
 from oncall.lab.postgres import start_postgres
 from oncall.lab.servers import stop
 from oncall.model import PostgresAt, Service, Severity, SignalReport
 from oncall.model_acts import Check
 from oncall.remediation.verify import measure, troubled, verdict, well
+from oncall.runbook.loader import runbooks_of
 
 OK, WARNING, CRITICAL, UNKNOWN = Severity.OK, Severity.WARNING, Severity.CRITICAL, Severity.UNKNOWN
 HELD, BROKEN = (
