@@ -15,6 +15,7 @@ _PERCENT = frozenset({"%", "percent"})
 _YES_NO = "yes_no"
 _TIMESTAMP = "timestamp"
 _LONG_COUNT = 100_000
+_NEARLY, _MOST_NINES = 0.99, 4
 
 
 def humane(value: float | None, unit: str | None = None) -> str:
@@ -48,8 +49,15 @@ def _by_unit(value: float, unit: str) -> str:
     if unit in _BYTES:
         return size(value)
     if unit in _RATIO:
-        return f"{figures(value * 100)}%"
+        return f"{_nines(value) if _NEARLY <= value < 1 else figures(value * 100)}%"
     return f"{figures(value)}%" if unit in _PERCENT else count(value)
+
+
+def _nines(share: float) -> str:
+    """A share of nearly all, by what it lacks: 99.86, 99.97. Such a one that is called 100 is a lie."""
+    lack = 100 * (1 - share)
+    digits = min(_MOST_NINES, max(1, 1 - math.floor(math.log10(lack))))
+    return f"{100 - lack:.{digits}f}".rstrip("0").rstrip(".")
 
 
 def duration(seconds: float) -> str:

@@ -1,18 +1,24 @@
-"""Which alerts fired in the time that is looked at, from Prometheus's own record of them (the metric ALERTS)."""
+"""Which alerts fired in the time that is looked at, from Prometheus's own record of them (the metric ALERTS).
+
+Where the rules are another server's there is no such record: then Alertmanager says at least what fires now."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from oncall.checks.model import DAY_S, LineSpec
-from oncall.checks.scene import Scene, unknown
+from oncall.checks.scene import Scene, no_prometheus, unknown
 from oncall.clients.prom_alerts import Rules, raised_alerts
 from oncall.clients.prometheus import Sample
 from oncall.model import Column, Frozen, Next, Severity, Table, Unavailable
 from oncall.model_checks import CheckLine
 from oncall.units import promql_duration
+
+if TYPE_CHECKING:
+    from oncall.clients.alertmanager import Held
 
 _STEP_S = 60.0
 _FIRING = 'ALERTS{alertstate="firing"}'
@@ -45,10 +51,7 @@ async def look(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ...]
     """One line: how many alerts fired, the worst first below it."""
     at = scene.service.prometheus
     if at is None or scene.server is None:
-        hint = "set `prometheus` of the service"
-        return (
-            unknown(name, spec, "prometheus", "prometheus: not configured", hint, counts=not spec.optional),
-        )
+        return (no_prometheus(name, spec),)
     over = float(spec.over or DAY_S)
     span = f"[{promql_duration(over)}:{_STEP_S:.0f}s]"
     ranged = f"count_over_time({_FIRING}{span})"
@@ -61,10 +64,28 @@ async def look(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ...]
             return (unknown(name, spec, "prometheus", answer.reason, answer.hint),)
         samples.append(answer.samples)
     found = alerts_of(at.selector, *samples)
-    if not found and isinstance(rules, Rules) and rules.count == 0 and scene.service.alertmanager is None:
-        hint = "load alerting rules into Prometheus, or set `alertmanager` where another server has them"
-        return (unknown(name, spec, "prometheus", "no alerting rule is there that could fire", hint),)
+    if not found and isinstance(rules, Rules) and rules.count == 0:
+        return (await _elsewhere(scene, name, spec),)
     return (replace(told(scene, name, spec, found), query=ranged),)
+
+
+async def _elsewhere(scene: Scene, name: str, spec: LineSpec) -> CheckLine:
+    """What Alertmanager holds, where Prometheus has no rule; it forgets what is over, and knows the present only."""
+    at = scene.service.alertmanager
+    if at is None or scene.at is not None:
+        hint = "load alerting rules into Prometheus, or set `alertmanager` where another server has them"
+        return unknown(name, spec, "prometheus", "no alerting rule is there that could fire", hint)
+    from oncall.clients.alertmanager import Alertmanager
+
+    async with Alertmanager(at) as server:
+        held = await server.alerts(scene.deadline_s)
+    if isinstance(held, Unavailable):
+        return unknown(name, spec, "alertmanager", held.reason, held.hint)
+    assert scene.service.prometheus is not None
+    found = held_alerts(scene.service.prometheus.selector, held, scene.now)
+    line = replace(told(scene, name, spec, found), source="alertmanager", query="/api/v2/alerts")
+    over = "Prometheus has no alerting rule and keeps no record: what fired and is over is not known"
+    return replace(line, text=line.text if found else "none fires now", notes=(over,))
 
 
 def alerts_of(
@@ -74,19 +95,41 @@ def alerts_of(
     none of the selector's labels may be, and is kept. Pure."""
     now = {_key(s.labels) for s in firing}
     ended = {_key(s.labels): s.value for s in last}
-    found = [
-        Fired(
-            name=s.labels.get("alertname", "without a name"),
-            severity=s.labels.get("severity", ""),
-            seconds=s.value * _STEP_S,
-            now=_key(s.labels) in now,
-            last=ended.get(_key(s.labels)),
-            labels=", ".join(f"{k}={v}" for k, v in sorted(s.labels.items()) if k not in _HIDDEN),
-        )
+    return _worst_first(
+        _fired(s.labels, s.value * _STEP_S, ended.get(_key(s.labels)), now=_key(s.labels) in now)
         for s in fired
-        if all(s.labels.get(label, value) == value for label, value in selector.items())
-    ]
-    return tuple(sorted(found, key=lambda f: (not f.now, f.severity not in _PAGES, -f.seconds, f.name)))
+        if _is_own(s.labels, selector)
+    )
+
+
+def held_alerts(selector: Mapping[str, str], held: "Iterable[Held]", at: float) -> tuple[Fired, ...]:
+    """The alerts of a service that Alertmanager holds, which fire at `at` (Unix s). Pure."""
+    return _worst_first(
+        _fired(h.labels, max(0.0, at - h.starts.timestamp()), at, now=True)
+        for h in held
+        if _is_own(h.labels, selector)
+    )
+
+
+def _is_own(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
+    return all(labels.get(label, value) == value for label, value in selector.items())
+
+
+def _fired(labels: Mapping[str, str], seconds: float, last: float | None, *, now: bool) -> Fired:
+    return Fired(
+        name=labels.get("alertname", "without a name"),
+        severity=labels.get("severity", ""),
+        seconds=seconds,
+        now=now,
+        last=last,
+        labels=", ".join(f"{k}={v}" for k, v in sorted(labels.items()) if k not in _HIDDEN),
+    )
+
+
+def _worst_first(found: Iterable[Fired]) -> tuple[Fired, ...]:
+    return tuple(
+        sorted(found, key=lambda f: (not f.now, f.severity.lower() not in _PAGES, -f.seconds, f.name))
+    )
 
 
 def _key(labels: Mapping[str, str]) -> frozenset[tuple[str, str]]:

@@ -14,7 +14,7 @@ from oncall.checks.days import Days, absent, days
 from oncall.checks.lines import own_bounds
 from oncall.checks.measured import Asked
 from oncall.checks.model import DAY_S, WEEK_S, LineSpec
-from oncall.checks.scene import Scene, unknown
+from oncall.checks.scene import Scene, no_prometheus, unknown
 from oncall.checks.specs import named, spec_of, wholes
 from oncall.clients.many import instants
 from oncall.clients.prometheus import Vector
@@ -151,9 +151,7 @@ async def look(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ...]
     """A line for each signal that the line is `of`: how long until its bound."""
     at = scene.service.prometheus
     if at is None or scene.server is None:
-        hint = "set `prometheus` of the service"
-        why = "prometheus: not configured"
-        return (unknown(name, spec, "prometheus", why, hint, counts=not spec.optional),)
+        return (no_prometheus(name, spec),)
     specs = named(scene, spec)
     asked = {n: Asked(spec=s, over_s=DAY_S, by="min" if s.below else "max") for n, s in specs.items()}
     count = max(LEAST_DAYS, round(float(spec.over or DAYS * DAY_S) / DAY_S))

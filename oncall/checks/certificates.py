@@ -1,6 +1,7 @@
 """How long the certificates of the service file still hold, and whether a client would take them."""
 
 import asyncio
+import os
 import shlex
 import socket
 import ssl
@@ -189,7 +190,9 @@ def _unreached(host: str, failed: Exception) -> Unavailable:
     if isinstance(failed, ConnectionResetError):
         reason = "it closes the connection in place of a TLS handshake"
         return Unavailable(kind=Absence.TLS, reason=reason, hint=_NO_TLS)
-    said = getattr(failed, "strerror", None) or str(failed) or type(failed).__name__
+    # asyncio's own words for it have the address once more, as a tuple
+    number = getattr(failed, "errno", None)
+    said = os.strerror(number) if number else str(failed) or type(failed).__name__
     return Unavailable(kind=Absence.DOWN, reason=f"it cannot be reached: {said.lower()}")
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from oncall.checks.measured import Asked
 from oncall.checks.model import DAY_S
 from oncall.clients.many import ranges
-from oncall.clients.prometheus import Matrix, Prometheus
+from oncall.clients.prometheus import Matrix, Prometheus, several
 from oncall.model import Absence, Frozen, Unavailable
 from oncall.model_checks import CheckLine
 from oncall.signals import to_promql
@@ -98,6 +98,8 @@ def _days(
             return Unavailable(kind=Absence.PARTIAL, reason=f"partial answer: {each.warnings[0]}")
     assert isinstance(answer, Matrix)
     assert isinstance(covered, Matrix)
+    if len(answer.series) > 1:
+        return several(len(answer.series))
     values, looks = _slots(answer, end, count), _slots(covered, end, count)
     whole = _WHOLE * DAY_S / LOOKS_S
     known = tuple(v if n is not None and n >= whole else None for v, n in zip(values, looks, strict=True))

@@ -134,7 +134,12 @@ class _Look:
         )
         self.progress("prometheus", "answered")
         self.notes += _notes(mark, self.now, phase)
-        return self._report(chosen, mark, span, {**seen, **others.seen}, others.details)
+        disturbed = deploy_mark.disturbed(known, mark, span.before)
+        found = {
+            key: replace(one, reading=replace(one.reading, disturbed=disturbed))
+            for key, one in {**seen, **others.seen}.items()
+        }
+        return self._report(chosen, mark, span, found, others.details)
 
     def _report(
         self, chosen: Rules, mark: Mark, span: Span, seen: Mapping[str, Seen], details: Mapping[str, Table]

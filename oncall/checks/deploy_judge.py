@@ -15,7 +15,8 @@ RANK = (Decision.KEEP, Decision.WATCH, Decision.UNKNOWN, Decision.ROLL_BACK)
 FEW_SAMPLES = 10
 """Scrapes since the deploy below which nothing is concluded, good or bad."""
 FEW_EVENTS = 5
-"""Failures since the deploy below which their share is chance: one of twenty requests is 5 %."""
+"""Failures since the deploy below which their share is chance: one of twenty requests is 5 %, and the one slow
+request of twenty is their 95th percentile."""
 
 
 class Reading(Frozen, frozen=True):
@@ -35,12 +36,16 @@ class Reading(Frozen, frozen=True):
     samples_before: int = 0
     samples_after: int = 0
     events: float | None = None
-    """How many failures a share is made of."""
+    """How many failures a share is made of, or requests lie beyond a quantile."""
+    of_events: float | None = None
+    """How many requests a quantile is of."""
     leaking: bool | None = None
     leaked: bool | None = None
     """Whether it grows without end after, and did before."""
     growth: str | None = None
     """How it grows, in words."""
+    disturbed: bool = False
+    """Something restarted in the time before, too: it may be the same deploy, or another."""
     gap: str | None = None
     """What of the time since the deploy is not known."""
     counts: bool = True
@@ -158,9 +163,7 @@ def _target(rule: Rule, r: Reading) -> Judged:
     before = [v for v in r.usual if _misses(rule, r, v)]
     said = f"{value} misses the target, {_was(rule, r, before)}"
     if how < CLEAR_SHIFT:
-        return told(
-            Decision.WATCH, f"{said}: the deploy is not to blame" if before else f"{said}, hardly less"
-        )
+        return told(Decision.WATCH, f"{said}: {_excuse(rule, r)}" if before else f"{said}, hardly less")
     if _few_before(r):
         return told(Decision.WATCH, f"{said}, over {r.samples_before} samples only")
     return told(_worst(rule), f"{said}, but by far less" if before else said)
@@ -175,6 +178,13 @@ def _was(rule: Rule, r: Reading, missed: list[float]) -> str:
     return f"as it did at this time {'yesterday' if day else 'last week'} ({humane(missed[0], rule.unit)})"
 
 
+def _excuse(rule: Rule, r: Reading) -> str:
+    """Only a quiet time before the deploy that was as bad acquits it; another day may have had a fault of its own."""
+    if not _misses(rule, r, r.before):
+        return "it may not be the deploy's doing"
+    return "in that time there was another restart" if r.disturbed else "the deploy is not to blame"
+
+
 def _few_after(r: Reading) -> bool:
     return r.samples_after < FEW_SAMPLES
 
@@ -186,6 +196,8 @@ def _few_before(r: Reading) -> bool:
 def _how_few(r: Reading) -> str:
     if _few_after(r):
         return f"{r.samples_after} samples only"
+    if r.of_events is not None:
+        return f"{humane(round(r.of_events))} requests only"
     return f"{humane(round(r.events or 0))} failures only"
 
 

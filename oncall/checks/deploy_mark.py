@@ -23,7 +23,8 @@ EARLY_S = 60.0
 LOOP_S = 1800.0
 """Starts of one instance within this are a crash loop, if there are enough of them."""
 _COARSE_S, _FINE_S, _FINE_FOR_S = 600.0, 15.0, 7200.0
-_MOST_POINTS = 200_000
+_MOST_POINTS, _MOST_EACH = 200_000, 10_000
+"""Of all series, and of one: Prometheus refuses more than 11,000."""
 _SAME_S = 2.0
 """Exporters that compute the start time anew each time differ by so much."""
 _DEFAULT = "process_start_time_seconds"
@@ -119,7 +120,7 @@ async def past(
 
 
 def _step(least: float, span: float, instances: int) -> float:
-    return max(least, math.ceil(span * instances / _MOST_POINTS))
+    return max(least, math.ceil(span * instances / _MOST_POINTS), math.ceil(span / _MOST_EACH))
 
 
 async def _range(
@@ -217,6 +218,11 @@ def mark_of(known: Past, since: float | None, end: float) -> Mark | Unavailable:
         # It began in this week, but before the first sample: a mark about which nothing is known
         return Mark(first=known.before, settled=known.before, begin=known.before, given=False, starts={})
     return _none(known, end)
+
+
+def disturbed(known: Past, mark: Mark, begin: float) -> bool:
+    """Whether anything restarted between `begin` (Unix s) and the deploy: not all of that is before it. Pure."""
+    return any(begin <= s.at < mark.first - EARLY_S for s in known.starts)
 
 
 def _given(known: Past, since: float, starts: Sequence[Start]) -> Mark:

@@ -12,7 +12,7 @@ from oncall.checks.deploy_rules import Rule, Rules
 from oncall.checks.measured import Asked, expression
 from oncall.checks.model import DAY_S, WEEK_S
 from oncall.clients.many import instants, ranges
-from oncall.clients.prometheus import Matrix, Prometheus, Vector
+from oncall.clients.prometheus import Matrix, Prometheus, Vector, several
 from oncall.diagnosis.bounds import bounds
 from oncall.diagnosis.lines import Line, finite
 from oncall.diagnosis.metrics import stale_after
@@ -31,7 +31,7 @@ _LEAST_OTHER_S = 3600.0
 """Of another day an hour at least is looked at, around the same time."""
 _KNOWN = 0.8
 """The share of its samples that another day must have to be compared with."""
-_RECENT, _COUNT, _EVENTS, _WHOLE, _LOAD = "~", "#", "!", "=", "load"
+_RECENT, _COUNT, _EVENTS, _MEDIAN, _WHOLE, _LOAD = "~", "#", "!", "/2", "=", "load"
 _FLOORS = {"cores": 0.05}
 Answers = Mapping[str, Vector | Unavailable]
 
@@ -176,6 +176,11 @@ class _Round:
             if spec.ratio is not None:
                 part = to_promql(SignalSpec(rate=spec.ratio.part), self.selector, span.after_s).metrics[0]
                 found[key + _EVENTS] = f"sum(increase({part}[{window}]))"
+            if spec.quantile is not None:
+                found[key + _EVENTS] = f"sum(increase({self.metrics[key][0]}[{window}]))"
+                found[key + _MEDIAN] = to_promql(
+                    replace(spec, quantile=0.5), self.selector, span.after_s
+                ).text
         for name in self._wholes():
             found[_WHOLE + name] = to_promql(self.signals[name], self.selector, _RATE_S).text
         return found
@@ -223,7 +228,8 @@ class _Round:
                 after=after,
                 recent=_number(now[key + _RECENT]),
                 spread=_spread(rule, base, part),
-                events=_events(now, key, self.specs[key]),
+                events=_events(now, key, self.specs[key], base.bound),
+                of_events=_number(now[key + _EVENTS]) if self.specs[key].quantile is not None else None,
                 gap=_gap(course, span),
             )
             reading = (
@@ -247,6 +253,8 @@ class _Round:
             hint = "does the service export it, does the selector fit?"
             reason = f"no data for {name} since the deploy"
             return Unavailable(kind=Absence.NO_DATA, reason=reason, hint=hint)
+        if len(answer.samples) > 1:
+            return several(len(answer.samples))
         if self.metrics[key] and (age is None or age > stale_after(self.span.interval_s)):
             old = f"its newest sample is {duration(age)} old" if age is not None else "it has ended"
             return Unavailable(
@@ -273,11 +281,12 @@ class _Round:
         # By the rule's own id: the service's thresholds are those of alerts
         spec = replace(self.specs[rule.id], warning=bound, critical=None, share_of=rule.share_of)
         found = bounds(f"deploy.{rule.id}", spec, self.service, values)
-        return replace(reading, bound=found.warning, whole=found.whole, reason=found.missing)
+        hint = f"say it in the service file, under limits: {rule.share_of}" if found.missing else reading.hint
+        return replace(reading, bound=found.warning, whole=found.whole, reason=found.missing, hint=hint)
 
 
 def _number(answer: Vector | Unavailable) -> float | None:
-    if isinstance(answer, Unavailable) or not answer.samples or answer.warnings:
+    if isinstance(answer, Unavailable) or len(answer.samples) != 1 or answer.warnings:
         return None
     value = answer.samples[0].value
     return value if math.isfinite(value) else None
@@ -288,8 +297,17 @@ def _count(answers: Answers, key: str) -> int:
     return int(_number(answer) or 0) if answer is not None else 0
 
 
-def _events(answers: Answers, key: str, spec: SignalSpec) -> float | None:
-    return None if spec.ratio is None else (_number(answers[key + _EVENTS]) or 0.0)
+def _events(answers: Answers, key: str, spec: SignalSpec, bound: float | None) -> float | None:
+    """How many failures a share is made of, or how many requests lie beyond a quantile: of those that are slower
+    than the target it is half at least where the median is, too."""
+    if spec.ratio is None and spec.quantile is None:
+        return None
+    happened = _number(answers[key + _EVENTS]) or 0.0
+    if spec.quantile is None:
+        return happened
+    middle = _number(answers[key + _MEDIAN])
+    slow = bound is not None and middle is not None and middle >= bound
+    return happened * max(0.5 if slow else 0.0, 1 - spec.quantile)
 
 
 def _age(answer: Vector | Unavailable, key: str) -> float | None:

@@ -60,7 +60,7 @@ async def _within(rule: Rule, scene: Scene) -> Found:
         async with asyncio.timeout(scene.deadline_s):
             reading, table = await _look(rule, scene)
     except TimeoutError:
-        return Reading(bound=rule.below, reason=f"no answer within {scene.deadline_s:g} s"), None
+        return Reading(bound=rule.below, reason=f"no answer within {scene.deadline_s:.3g} s"), None
     return reading, table
 
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from oncall.checks.lines import next_of
 from oncall.checks.model import DAY_S, WEEK_S, LineSpec
-from oncall.checks.scene import Scene, unknown
+from oncall.checks.scene import Scene, no_prometheus, unknown
 from oncall.checks.specs import spec_of
 from oncall.clients.many import instants
 from oncall.clients.prometheus import Vector
@@ -73,9 +73,7 @@ async def look(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ...]
     """One line, the endpoints below it. The line's `of` names the signal that is a quantile or mean of durations."""
     at = scene.service.prometheus
     if at is None or scene.server is None:
-        hint = "set `prometheus` of the service"
-        why = "prometheus: not configured"
-        return (unknown(name, spec, "prometheus", why, hint, counts=not spec.optional),)
+        return (no_prometheus(name, spec),)
     base = _histogram(scene, spec, at.selector)
     if isinstance(base, Unavailable):
         return (unknown(name, spec, "prometheus", base.reason, base.hint, counts=not spec.optional),)
@@ -227,7 +225,7 @@ def _slow_line(
         value=worst.times,
         unit="times",
         text=_slow_text(worst, slower),
-        target=spec.target or f"none ×{figures(limit)} of last week",
+        target=spec.target or f"at most ×{figures(limit)} of last week",
         warning=limit,
         critical=spec.critical,
         reason=None if compared else "no endpoint has a week before to compare with",

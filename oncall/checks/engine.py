@@ -15,9 +15,10 @@ from msgspec.structs import replace
 from oncall.checks.lines import measured_line
 from oncall.checks.measured import Asked, Measured, measure
 from oncall.checks.model import Check, LineSpec
-from oncall.checks.scene import Scene, unknown
+from oncall.checks.scene import Scene, present_only, unknown
 from oncall.checks.specs import measurable, spec_of, wholes
 from oncall.diagnosis.bounds import bounds
+from oncall.errors import OncallError
 from oncall.model import Absence, Frozen, Service, Severity, Unavailable
 from oncall.model_checks import CheckLine, CheckReport
 from oncall.runbook.loader import Library
@@ -47,6 +48,8 @@ _PROBES: Mapping[str, str] = {
     "runbooks": "oncall.checks.runbooks_audit",
     "trends": "oncall.checks.weeks",
 }
+_SKEW_S = 60.0
+"""So far apart two clocks move no comparison of days."""
 _PRESENT_ONLY = frozenset({"backups", "certificates", "disk"})
 
 
@@ -85,7 +88,7 @@ async def run(
         address=address,
         ran=ran or {},
     )
-    lines = await _lines(scene, progress)
+    lines, skew_s = await _lines(scene, progress)
     secrets = secrets_of(service)
     shown = sorted((_clean(line, secrets) for line in lines), key=_order)
     severity = worst(line.severity for line in shown if line.counts)
@@ -99,7 +102,42 @@ async def run(
         severity=severity,
         summary=summary(shown),
         lines=tuple(shown),
+        notes=_notes(scene, skew_s),
     )
+
+
+def not_run(name: str, service: Service, check_name: str, wrong: OncallError) -> CheckReport:
+    """Of a service whose own files are wrong: unknown, beside the others that were looked at."""
+    line = CheckLine(
+        id="files",
+        title="Files",
+        severity=Severity.UNKNOWN,
+        why="Without them nothing is looked at.",
+        source="file",
+        reason=scrub(str(wrong), secrets_of(service)),
+        hint=wrong.hint,
+    )
+    return CheckReport(
+        service=name,
+        environment=service.environment,
+        check=check_name,
+        title=f"{check_name.capitalize()} check",
+        at=datetime.now(UTC),
+        duration_ms=0,
+        severity=line.severity,
+        summary=f"unknown: {line.reason}",
+        lines=(line,),
+    )
+
+
+def _notes(scene: Scene, skew_s: float | None) -> tuple[str, ...]:
+    """The present is the server's own; days are counted back from ours, and a wrong one has another yesterday."""
+    if scene.at is not None or skew_s is None or abs(skew_s) <= _SKEW_S:
+        return ()
+    said = (
+        f"clocks differ: Prometheus's is {skew_s:+.0f} s from ours, by which yesterday and last week are told"
+    )
+    return (said,)
 
 
 def worst(found: Iterable[Severity]) -> Severity:
@@ -145,8 +183,8 @@ def _clean(line: CheckLine, secrets: tuple[str, ...]) -> CheckLine:
 # --- all at once ------------------------------------------------------------------------------------
 
 
-async def _lines(scene: Scene, progress: Progress) -> list[CheckLine]:
-    """The lines in the order of the file."""
+async def _lines(scene: Scene, progress: Progress) -> tuple[list[CheckLine], float | None]:
+    """The lines in the order of the file; and Prometheus's clock minus ours, in seconds."""
     async with AsyncExitStack() as kept:
         if scene.service.prometheus is not None:
             from oncall.clients.prometheus import Prometheus
@@ -162,7 +200,7 @@ async def _lines(scene: Scene, progress: Progress) -> list[CheckLine]:
     lines: list[CheckLine] = []
     for name, spec in scene.check.lines.items():
         lines += by_probe[name] if name in by_probe else (_line(scene, name, spec, measured, facts),)
-    return lines
+    return lines, scene.server.skew_s if scene.server else None
 
 
 def _line(
@@ -257,8 +295,7 @@ async def _look(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ...
     if spec.probe not in _PRESENT_ONLY:
         found = await module.look(scene, name, spec)
     elif scene.at is not None:
-        reason = "knows only the present, and --at asks about the past"
-        found = (unknown(name, spec, spec.probe, reason, counts=False),)
+        found = (present_only(name, spec, spec.probe),)
     elif spec.probe == "disk":
         signal = scene.check.signals.get("disk_free")
         found = await module.look(scene.service, scene.deadline_s, signal=signal)

@@ -55,7 +55,7 @@ def measured_line(
         age_s=found.age_s,
         reason=reason,
         next=next_of(scene, spec, severity),
-        notes=(found.gap,) if found.gap and reason != found.gap else (),
+        notes=tuple(text for text in (found.gap, found.hole) if text and text != reason),
     )
 
 

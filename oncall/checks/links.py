@@ -10,7 +10,7 @@ from typing import Literal
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from oncall.checks.model import LineSpec
-from oncall.checks.scene import Scene, unknown
+from oncall.checks.scene import Scene, no_prometheus, present_only, unknown
 from oncall.clients.http import HttpServer
 from oncall.clients.http_faults import status_text
 from oncall.clients.prom_rules import Rule, alert_rules
@@ -48,12 +48,9 @@ async def look(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ...]
     """One line: how many of the links that the alert rules name are dead."""
     at = scene.service.prometheus
     if at is None:
-        hint = "set `prometheus` of the service"
-        why = "prometheus: not configured"
-        return (unknown(name, spec, "prometheus", why, hint, counts=not spec.optional),)
+        return (no_prometheus(name, spec),)
     if scene.at is not None:
-        reason = "knows only the present, and --at asks about the past"
-        return (unknown(name, spec, "http", reason, counts=False),)
+        return (present_only(name, spec, "http"),)
     rules = await alert_rules(at, scene.deadline_s / 2)
     if isinstance(rules, Unavailable):
         return (unknown(name, spec, "prometheus", rules.reason, rules.hint),)

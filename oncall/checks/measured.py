@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from oncall.checks.model import DAY_S, WEEK_S
 from oncall.clients.many import instants, ranges
-from oncall.clients.prometheus import Matrix, Prometheus, Vector
+from oncall.clients.prometheus import Matrix, Prometheus, Vector, several
 from oncall.diagnosis.metrics import stale_after
 from oncall.model import Absence, Frozen, SignalSpec, Unavailable
 from oncall.numbers import duration
@@ -18,10 +18,12 @@ POINTS = 48
 _LEAST_STEP_S = 60.0
 _SAMPLES, _MOST_SAMPLES = 96, 2016
 """Moments at which a gauge is looked at: so many at least, and at most over any time."""
-_APART_S = 300.0
-"""So far apart up to a week: what lasts for less may be missed."""
+_APART_S = 60.0
+"""So far apart up to a day, five minutes up to a week: what lasts for less may be missed."""
 _KNOWN = 0.9
 """The share of the time that must be known."""
+_FEW = 1
+"""So many points may be missing unsaid: at its beginning a rate has no sample before it."""
 
 
 class Asked(Frozen, frozen=True):
@@ -33,7 +35,8 @@ class Asked(Frozen, frozen=True):
 
 
 class Measured(Frozen, frozen=True):
-    """One signal as it was over its time. `gap` says what of that time is not known, `known` its share."""
+    """One signal as it was over its time. `known` is the share of it that history has; `gap` says what is missing
+    where that is too much to judge by it, `hole` where it is not."""
 
     now: float | Unavailable
     query: str
@@ -43,6 +46,7 @@ class Measured(Frozen, frozen=True):
     age_s: float | None = None
     known: float | None = None
     gap: str | None = None
+    hole: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -94,6 +98,7 @@ async def measure(
         key: _measured(
             asked[key],
             text,
+            selector,
             today[key],
             (before(key, DAY_S, yesterday), before(key, WEEK_S, last_week)),
             courses[key],
@@ -158,6 +163,7 @@ async def _ages(
 def _measured(
     asked: Asked,
     text: str,
+    selector: Mapping[str, str],
     answer: Vector | Unavailable,
     before: tuple[float | None, float | None],
     course_of: Matrix | Unavailable,
@@ -167,8 +173,9 @@ def _measured(
     age = worth.get("age")
     known, gap, history = _coverage(course_of, asked.over_s, end)
     warnings = answer.warnings if isinstance(answer, Vector) else ()
-    value: float | Unavailable = _number(answer, text)
-    datable = bool(to_promql(asked.spec, {}, asked.over_s).metrics)
+    metrics = to_promql(asked.spec, selector, asked.over_s).metrics
+    value: float | Unavailable = _number(answer, " and ".join(metrics) or text)
+    datable = bool(metrics)
     if isinstance(value, float) and datable and (stale := _stale(age, worth.get("count"))):
         value = stale
     return Measured(
@@ -180,6 +187,7 @@ def _measured(
         age_s=age,
         known=known,
         gap=gap,
+        hole=None if gap else _hole(known, asked.over_s),
         warnings=warnings,
     )
 
@@ -192,6 +200,8 @@ def _number(answer: Vector | Unavailable, text: str) -> float | Unavailable:
         return Unavailable(kind=Absence.NO_DATA, reason=f"no data for {text}", hint=hint)
     if answer.warnings:
         return Unavailable(kind=Absence.PARTIAL, reason=f"partial answer: {answer.warnings[0]}")
+    if len(answer.samples) > 1:
+        return several(len(answer.samples))
     value = answer.samples[0].value
     if not math.isfinite(value):
         return Unavailable(kind=Absence.UNDEFINED, reason="undefined (NaN or Inf): no events to divide by")
@@ -209,6 +219,14 @@ def _stale(age: float | None, count: float | None) -> Unavailable | None:
         return None
     old = "Prometheus says that it has ended" if age is None else f"the newest sample is {duration(age)} old"
     return Unavailable(kind=Absence.STALE, reason=f"stale: {old}", hint="is the target still scraped?")
+
+
+def _hole(known: float | None, over_s: float) -> str | None:
+    """Nobody knows whether the service was there while Prometheus was not."""
+    step = _step(over_s)
+    points = round(over_s / step) + 1
+    missing = 0 if known is None else points - round(known * points)
+    return f"about {duration(missing * step)} of {duration(over_s)} are not known" if missing > _FEW else None
 
 
 def _coverage(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from oncall.checks.model import DAY_S, LineSpec
-from oncall.checks.scene import Scene, unknown
+from oncall.checks.scene import Scene, no_prometheus, present_only, unknown
 from oncall.clients.many import instants
 from oncall.clients.prom_rules import Rule, alert_rules
 from oncall.clients.prometheus import Vector
@@ -38,12 +38,9 @@ async def look(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ...]
     """One line: how many rules ask for a metric that had no sample in the line's time (a day unless told)."""
     at = scene.service.prometheus
     if at is None or scene.server is None:
-        hint = "set `prometheus` of the service"
-        why = "prometheus: not configured"
-        return (unknown(name, spec, "prometheus", why, hint, counts=not spec.optional),)
+        return (no_prometheus(name, spec),)
     if scene.at is not None:
-        reason = "knows only the present, and --at asks about the past"
-        return (unknown(name, spec, "prometheus", reason, counts=False),)
+        return (present_only(name, spec, "prometheus"),)
     rules = await alert_rules(at, scene.deadline_s)
     if isinstance(rules, Unavailable):
         return (unknown(name, spec, "prometheus", rules.reason, rules.hint),)

@@ -57,3 +57,13 @@ def unknown(
         hint=hint,
         counts=counts,
     )
+
+
+def no_prometheus(name: str, spec: LineSpec) -> CheckLine:
+    hint = "set `prometheus` of the service"
+    return unknown(name, spec, "prometheus", "prometheus: not configured", hint, counts=not spec.optional)
+
+
+def present_only(name: str, spec: LineSpec, source: str) -> CheckLine:
+    """Of what has no past: it is no part of the verdict about one."""
+    return unknown(name, spec, source, "knows only the present, and --at asks about the past", counts=False)

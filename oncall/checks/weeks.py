@@ -8,7 +8,7 @@ from oncall.checks.days import Days, absent, days
 from oncall.checks.lines import next_of, own_bounds, target
 from oncall.checks.measured import Asked
 from oncall.checks.model import DAY_S, LineSpec
-from oncall.checks.scene import Scene, unknown
+from oncall.checks.scene import Scene, no_prometheus, unknown
 from oncall.checks.specs import named
 from oncall.diagnosis.bounds import Bounds, bounds
 from oncall.diagnosis.shift import CLEAR_SHIFT, iqr, median, quantile
@@ -23,8 +23,10 @@ _KNOWN = 5
 """Days of a week that must be known for it to count."""
 _NEUTRAL = frozenset({"per_second", "bytes_per_second", "timestamp"})
 """More or less of these is another load, not another quality."""
-_FLOORS = {"ratio": 0.002, "seconds": 0.005, "per_second": 0.2, "bytes": 1e6}
-"""The least spread that counts as a change of a day's value, by unit."""
+_FLOORS = {"ratio": 0.002, "seconds": 0.005, "per_second": 0.2, "bytes": 1e6, "cores": 0.05}
+_LEAST = 1.0
+"""The least spread that counts as a change of a day's value, by unit and of what is counted: what was always nothing
+has no spread, and has become something."""
 
 
 class Weeks(Frozen, frozen=True):
@@ -61,7 +63,7 @@ def compare(values: Sequence[float | None], unit: str | None = None) -> Weeks:
             days=len(this) + len(earlier),
         )
     usual = median(earlier)
-    spread = max(iqr(earlier), _FLOORS.get(unit or "", 0.0), 0.1 * abs(usual))
+    spread = max(iqr(earlier), _FLOORS.get(unit, _LEAST) if unit else 0.0, 0.1 * abs(usual))
     return Weeks(
         now=now,
         now_p95=quantile(this, 0.95),
@@ -108,9 +110,7 @@ async def look(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ...]
     """A line for each signal that the line is `of`: the median of this week's days, that of last week's beside it."""
     at = scene.service.prometheus
     if at is None or scene.server is None:
-        hint = "set `prometheus` of the service"
-        why = "prometheus: not configured"
-        return (unknown(name, spec, "prometheus", why, hint, counts=not spec.optional),)
+        return (no_prometheus(name, spec),)
     specs = named(scene, spec)
     asked = {n: Asked(spec=s, over_s=DAY_S, by=spec.by) for n, s in specs.items()}
     count = max(2 * WEEK, round(float(spec.over or WEEKS * WEEK * DAY_S) / DAY_S))

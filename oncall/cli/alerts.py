@@ -7,15 +7,16 @@ import typer
 
 from oncall.cli import common
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
-from oncall.errors import Exit, UsageFault
+from oncall.errors import Exit, OncallError, UsageFault
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from oncall.model import Service
+    from oncall.model import Service, Unavailable
     from oncall.model_alerts import AlertsOfAll, SilenceList, SilencePlan
     from oncall.monitoring.alerts import Look
     from oncall.monitoring.silences import Wanted
+    from oncall.runbook.loader import Library
 
 app = typer.Typer(invoke_without_command=True)
 _EXITS = {"ok": Exit.OK, "warning": Exit.WARNING, "critical": Exit.CRITICAL, "unknown": Exit.UNKNOWN}
@@ -80,30 +81,54 @@ def look_at(options: Options, *, every: bool, timeout_s: float) -> "AlertsOfAll"
 
 def looks_of(services: "dict[str, Service]", options: Options, *, every: bool) -> "list[Look]":
     """Each service with its runbooks and its escalation policy; read once where several share them."""
-    from collections.abc import Callable
     from dataclasses import replace
-    from pathlib import Path
+
+    from msgspec.structs import replace as changed
 
     from oncall.monitoring.alerts import Look, issues_of
-    from oncall.monitoring.escalation import Policy, policy
-    from oncall.runbook.loader import library
+    from oncall.monitoring.escalation import policy
 
-    known: dict[str | None, tuple[Policy, Callable[[str], str | None]]] = {}
+    known: dict[str | None, Look] = {}
     for service in services.values():
         if service.runbooks not in known:
-            own = (Path(service.runbooks).expanduser(),) if service.runbooks else ()
-            books = library(*own)
-            known[service.runbooks] = policy(books.folders), issues_of(books)
+            books, broken = books_of(service, every=every)
+            known[service.runbooks] = Look(
+                name="",
+                service=service,
+                policy=policy(books.folders),
+                issue_of=issues_of(books),
+                broken=broken,
+            )
     return [
-        Look(
+        changed(
+            known[service.runbooks],
             name=name,
             service=service,
-            policy=known[service.runbooks][0],
-            issue_of=known[service.runbooks][1],
             address=(replace(options, service=name) if every else options).address(),
         )
         for name, service in services.items()
     ]
+
+
+def books_of(service: "Service", *, every: bool) -> "tuple[Library, Unavailable | None]":
+    """The runbooks in force. Among all services, those of one that cannot be read are its own trouble: the tool's own
+    stand in for them, and why is told. Raises RunbookError where it is about one service."""
+    from pathlib import Path
+
+    from oncall.model import Absence, Unavailable
+    from oncall.monitoring.escalation import policy
+    from oncall.runbook.loader import library
+
+    own = (Path(service.runbooks).expanduser(),) if service.runbooks else ()
+    try:
+        books = library(*own)
+        policy(books.folders)
+    except OncallError as error:
+        if not (every and own):
+            raise
+        broken = Unavailable(kind=Absence.CONFIG, reason=str(error), hint="the tool's own stand in for them")
+        return library(), broken
+    return books, None
 
 
 def _print_alerts(found: "AlertsOfAll", options: Options, *, every: bool) -> None:

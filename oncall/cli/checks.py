@@ -14,8 +14,11 @@ from oncall.errors import Exit, UsageFault
 
 if TYPE_CHECKING:
     from oncall.checks.engine import When
+    from oncall.checks.model import Check
+    from oncall.errors import OncallError
     from oncall.model import Service
     from oncall.model_checks import CheckReport
+    from oncall.runbook.loader import Library
 
 _EXITS = {"ok": Exit.OK, "warning": Exit.WARNING, "critical": Exit.CRITICAL, "unknown": Exit.UNKNOWN}
 _AT_ONCE = 8
@@ -153,7 +156,7 @@ def _when(at: str | None, timeout: str) -> "When":
     if moment is not None and moment > now:
         raise UsageFault(f"--at: {at} is still to come")
     try:
-        return When(at=moment and moment.timestamp(), timeout_s=parse_duration(timeout))
+        return When(at=moment.timestamp() if moment else None, timeout_s=parse_duration(timeout))
     except ValueError as error:
         raise UsageFault(f"--timeout: {error}") from None
 
@@ -167,27 +170,38 @@ def _reports(
     *,
     every: bool,
 ) -> "list[CheckReport]":
-    """One report a service, worst first."""
+    """One report a service, worst first; with --all one that is written wrong takes no other with it."""
     import asyncio
     from dataclasses import replace
 
-    from oncall.checks.engine import order, run
-    from oncall.checks.loader import check
-    from oncall.runbook.loader import runbooks_of
+    from oncall.checks.engine import not_run, order, run
+    from oncall.errors import OncallError
 
-    loaded = {n: (s, books := runbooks_of(s, runbooks), check(name, books)) for n, s in services.items()}
+    loaded = {which: _loaded(name, service, runbooks) for which, service in services.items()}
+    right = [found for found in loaded.values() if not isinstance(found, OncallError)]
+    for found in loaded.values() if not right else ():
+        if isinstance(found, OncallError):
+            raise found
     states: dict[str, str] = {}
     # To read the audit log is to load what writes it.
-    audits = any(line.probe == "runbooks" for _, _, what in loaded.values() for line in what.lines.values())
+    audits = any(line.probe == "runbooks" for _, what in right for line in what.lines.values())
     ran = _acted() if audits else {}
 
     async def one(which: str) -> "CheckReport":
-        chosen, books, what = loaded[which]
+        chosen, found = services[which], loaded[which]
+        if isinstance(found, OncallError):
+            return not_run(which, chosen, name, found)
+        books, what = found
         named = replace(options, service=which) if every else options
         address, acted = named.address(runbooks), ran.get(which, {})
-        return await run(
-            which, chosen, what, books, when, address=address, ran=acted, progress=states.__setitem__
-        )
+        try:
+            return await run(
+                which, chosen, what, books, when, address=address, ran=acted, progress=states.__setitem__
+            )
+        except OncallError as wrong:
+            if not every:
+                raise
+            return not_run(which, chosen, name, wrong)
 
     async def all_of_them() -> "list[CheckReport]":
         turns = asyncio.Semaphore(_AT_ONCE)
@@ -199,6 +213,18 @@ def _reports(
         return await asyncio.gather(*map(in_turn, loaded))
 
     return sorted(common.run_async(common.visibly(all_of_them(), states)), key=order)
+
+
+def _loaded(name: str, service: "Service", runbooks: Path | None) -> "tuple[Library, Check] | OncallError":
+    from oncall.checks.loader import check
+    from oncall.errors import OncallError
+    from oncall.runbook.loader import runbooks_of
+
+    try:
+        books = runbooks_of(service, runbooks)
+        return books, check(name, books)
+    except OncallError as wrong:
+        return wrong
 
 
 def _acted() -> dict[str, dict[str, datetime]]:

@@ -149,7 +149,7 @@ def _wanted(
     from datetime import UTC, datetime
 
     from oncall.monitoring.board_data import Looking
-    from oncall.units import parse_duration, parse_time
+    from oncall.units import parse_duration, parse_time, write_duration
 
     def duration(option: str, text: str, least: float, most: float) -> float:
         try:
@@ -157,7 +157,9 @@ def _wanted(
         except ValueError as error:
             raise UsageFault(f"{option}: {error}") from None
         if not least <= found <= most:
-            raise UsageFault(f"{option}: {text} is not between {least:g} s and {most:g} s")
+            raise UsageFault(
+                f"{option}: {text} is not between {write_duration(least)} and {write_duration(most)}"
+            )
         return found
 
     try:

@@ -61,17 +61,14 @@ def _look(options: Options, *, every: bool, timeout_s: float) -> "StatusOfAll":
 
 def _subjects(services: "dict[str, Service]", options: Options, *, every: bool) -> "list[Subject]":
     """Each service with its runbooks, which are read once where several share them."""
-    from pathlib import Path
-
-    from oncall.cli.alerts import looks_of
+    from oncall.cli.alerts import books_of, looks_of
     from oncall.monitoring.status_report import Subject
-    from oncall.runbook.loader import Library, library
+    from oncall.runbook.loader import Library
 
     known: dict[str | None, Library] = {}
     for each in services.values():
         if each.runbooks not in known:
-            own = (Path(each.runbooks).expanduser(),) if each.runbooks else ()
-            known[each.runbooks] = library(*own)
+            known[each.runbooks] = books_of(each, every=every)[0]
     looks = {look.name: look for look in looks_of(services, options, every=every)}
     return [
         Subject(name, each, known[each.runbooks], looks[name], looks[name].address)

@@ -83,7 +83,7 @@ def where(url: str) -> str:
 
 def too_late(progress: Progress, place: str, deadline_s: float) -> Unavailable:
     """The deadline passed: how far did it come?"""
-    within, hint = f"within {deadline_s:g} s", None
+    within, hint = f"within {deadline_s:.3g} s", None
     if progress.size:
         reason = f"{place} began to answer but did not end {within} ({progress.size} bytes came)"
     elif progress.connected:

@@ -33,7 +33,7 @@ class Raised(Frozen, frozen=True):
 
 
 class BrokenRule(Frozen, frozen=True):
-    """A rule that Prometheus cannot evaluate: it can never fire."""
+    """A rule that Prometheus could not evaluate when it last tried. `labels`: those that the rule adds."""
 
     name: str
     labels: Mapping[str, str]
@@ -42,12 +42,14 @@ class BrokenRule(Frozen, frozen=True):
 
 class Rules(Frozen, frozen=True):
     """What the rules say now. `count`: how many alerting rules there are; None where they could not be read.
+    `waiting`: how many of them have not been evaluated yet, as after a start.
 
     `notes`: what is missing of it. `skew_s`: the server's clock minus ours."""
 
     raised: tuple[Raised, ...]
     broken: tuple[BrokenRule, ...] = ()
     count: int | None = None
+    waiting: int = 0
     skew_s: float | None = None
     place: str = ""
     notes: tuple[str, ...] = ()
@@ -91,6 +93,7 @@ def _of_rules(groups: "list[_Group]", place: str, skew_s: float | None) -> Rules
         raised=tuple(alert.raised(rule) for rule in rules for alert in rule.alerts or ()),
         broken=broken,
         count=len(rules),
+        waiting=sum(rule.health == "unknown" for rule in rules),
         skew_s=skew_s,
         place=place,
     )

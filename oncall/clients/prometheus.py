@@ -185,6 +185,13 @@ class Prometheus:
         return _read(got, self.place)
 
 
+def several(count: int) -> Unavailable:
+    """Of an expression (the form promql) with so many values: the first of them would be any of them."""
+    reason = f"the expression has {count} values, and a signal is one number"
+    hint = "put sum(...), max(...) or avg(...) around it in the service file"
+    return Unavailable(kind=Absence.BAD_QUERY, reason=reason, hint=hint)
+
+
 # --- the wire ----------------------------------------------------------------------------------
 
 

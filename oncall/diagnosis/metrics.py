@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from oncall.clients.http import HttpServer
-from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector
+from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector, several
 from oncall.clients.scrape import Scrape, scrape
 from oncall.diagnosis.shift import median
 from oncall.model import (
@@ -209,6 +209,8 @@ def _now(
         return answer, _NO_SERIES
     if not answer.series:
         return _no_data(query), _NO_SERIES
+    if len(answer.series) > 1:
+        return several(len(answer.series)), _NO_SERIES
     series = answer.series[0]
     if warned := (*answer.warnings, *span.warnings):
         return Unavailable(kind=Absence.PARTIAL, reason=f"partial answer: {warned[0]}"), series

@@ -5,13 +5,14 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
-from oncall.clients.alertmanager import Held, Quiet
-from oncall.clients.prom_alerts import Raised, Rules
+from oncall.clients.alertmanager import Quiet
+from oncall.clients.prom_alerts import BrokenRule, Raised, Rules
 from oncall.errors import OncallError
 from oncall.model import Absence, Frozen, Next, Service, Severity, Unavailable, Unseen
 from oncall.model_alerts import Alert, AlertsOfAll, AlertsReport, Muted, Others
+from oncall.monitoring.alert_pairs import Joined, joined
 from oncall.monitoring.alert_sources import Kept, Progress, Seen, ask
 from oncall.monitoring.escalation import Policy
 from oncall.numbers import duration
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from oncall.runbook.loader import Library
 
 ORDER = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
-_NAMELESS = "(no alertname)"
 _UNHEARD_S = 120.0
 """So long an alert may be on its way from Prometheus to Alertmanager."""
 _MOST_BROKEN = 5
 _BOUND = re.compile(r"(>=|<=|==|!=|>|<)\s*(?:bool\s+)?([-+]?[0-9.]+(?:e[-+]?[0-9]+)?)\s*$", re.IGNORECASE)
+_SETS = re.compile(r"\b(and|or|unless)\b", re.IGNORECASE)
 _URLS = ("runbook_url", "runbook", "runbook_link")
 _SAYS = ("summary", "message", "description")
 
@@ -38,26 +39,8 @@ class Look(Frozen, frozen=True):
     issue_of: Callable[[str], str | None]
     address: tuple[str, ...] = ()
     """The words that name this service on a command line."""
-
-
-class Joined(NamedTuple):
-    """One alert as either server has it, or both; `labels` are those of the one that has more."""
-
-    labels: Mapping[str, str]
-    raised: Raised | None
-    held: Held | None
-
-    @property
-    def name(self) -> str:
-        return self.labels.get("alertname", _NAMELESS)
-
-    @property
-    def label(self) -> str:
-        return self.labels.get("severity", "")
-
-    @property
-    def firing(self) -> bool:
-        return self.held is not None or (self.raised is not None and self.raised.firing)
+    broken: Unavailable | None = None
+    """Why its own runbooks could not be read, where the tool's own stand in for them."""
 
 
 def issues_of(books: "Library") -> Callable[[str], str | None]:
@@ -87,7 +70,7 @@ async def look(looks: Sequence[Look], timeout_s: float, progress: Progress) -> A
         key = id(answers.rules), id(answers.kept)
         if key not in pairs:
             pairs[key] = joined(answers)
-        reports.append(report(each, answers, pairs[key], now, took))
+        reports.append(report(each, answers, pairs[key], now, took, alone=len(looks) == 1))
     return _of_all(sorted(reports, key=_worst), looks, [one for found in pairs.values() for one in found])
 
 
@@ -99,14 +82,17 @@ def _of_all(reports: Sequence[AlertsReport], looks: Sequence[Look], found: Seque
         for one in found
         if not any(fits(one.labels, selector) for selector in selectors)
     }
+    unclaimed = others_of(nobodys.values(), looks[0].policy, lambda labels: not names & labels.keys())
     severity = min((r.severity for r in reports), key=ORDER.index, default=Severity.UNKNOWN)
+    if severity is Severity.OK and _ours_perhaps(unclaimed):
+        severity = Severity.UNKNOWN
     return AlertsOfAll(
         at=max(r.at for r in reports),
         duration_ms=max(r.duration_ms for r in reports),
         severity=severity,
         summary=_fleet(reports),
         services=tuple(reports),
-        unclaimed=others_of(nobodys.values(), looks[0].policy, lambda labels: not names & labels.keys()),
+        unclaimed=unclaimed,
     )
 
 
@@ -124,60 +110,45 @@ def _worst(found: AlertsReport) -> tuple[int, int, str]:
     return ORDER.index(found.severity), -firing, found.service
 
 
-# --- two servers, one alert --------------------------------------------------------------------
-
-
-def joined(seen: Seen) -> list[Joined]:
-    """Every alert once. Alertmanager has Prometheus' labels and its external ones, less what a relabelling drops."""
-    raised = () if isinstance(seen.rules, Unavailable) else seen.rules.raised
-    held = () if isinstance(seen.kept, Unavailable) else seen.kept.held
-    by_name: dict[str, list[Held]] = {}
-    for one in held:
-        by_name.setdefault(one.labels.get("alertname", ""), []).append(one)
-    used: set[int] = set()
-    found = []
-    for alert in raised:
-        twin = _twin(alert, by_name.get(alert.labels.get("alertname", ""), ())) if alert.firing else None
-        if twin is not None:
-            used.add(id(twin))
-        labels = twin.labels if twin and len(twin.labels) >= len(alert.labels) else alert.labels
-        found.append(Joined(labels, alert, twin))
-    return found + [Joined(one.labels, None, one) for one in held if id(one) not in used]
-
-
-def _twin(alert: Raised, candidates: Iterable[Held]) -> Held | None:
-    """The same alert at Alertmanager: all labels of one are labels of the other; the closest where several are."""
-    mine = alert.labels.items()
-    fits = [h for h in candidates if mine <= h.labels.items() or h.labels.items() <= mine]
-    return min(fits, key=lambda h: abs(len(h.labels) - len(alert.labels)), default=None)
-
-
 # --- the report ----------------------------------------------------------------------------------
 
 
-def report(each: Look, seen: Seen, found: Sequence[Joined], now: float, took_ms: int) -> AlertsReport:
-    """The service's own alerts, worst and then oldest first; how many others fire; what could not be read."""
+def report(
+    each: Look, seen: Seen, found: Sequence[Joined], now: float, took_ms: int, *, alone: bool = True
+) -> AlertsReport:
+    """The service's own alerts, worst and then oldest first; how many others fire; what could not be read.
+
+    Asked about `alone`, what fires without saying whose it is may be its own: then nothing is well. Among others it
+    is told once, for all of them."""
     selector = each.service.prometheus.selector if each.service.prometheus else {}
     at = datetime.fromtimestamp(now + seen.skew_s, UTC)
     own = [one for one in found if fits(one.labels, selector)]
     teller = _Teller(each, seen, found, at)
     alerts = sorted(map(teller.alert, own), key=order)
     strangers = [one for one in found if not fits(one.labels, selector)]
-    unseen = tuple(_unseen(seen))
-    severity = _severity(alerts, seen)
+    unseen = (*_unread(each), *_unseen(seen, selector))
+    others = others_of(strangers, each.policy, lambda labels: _may_be(labels, selector))
+    perhaps = sum(o.count for o in others if alone and _ours_perhaps([o]))
+    dark = blind(seen, selector) or each.broken is not None or perhaps > 0
+    severity = _severity(alerts, dark=dark)
     return AlertsReport(
         service=each.name,
         environment=each.service.environment,
         at=at.replace(microsecond=0),
         duration_ms=took_ms,
         severity=severity,
-        summary=summary(alerts, seen),
+        summary=summary(alerts, seen, dark=dark, perhaps=perhaps),
         alerts=tuple(alerts),
         selector=dict(selector),
-        others=others_of(strangers, each.policy, lambda labels: _may_be(labels, selector)),
+        others=others,
         unseen=unseen,
-        notes=tuple(_notes(seen)),
+        notes=tuple(_notes(seen, selector)),
     )
+
+
+def _ours_perhaps(others: Iterable[Others]) -> bool:
+    """Whether any of those that say no service's name would matter."""
+    return any(o.unlabelled and o.severity in (Severity.CRITICAL, Severity.WARNING) for o in others)
 
 
 def fits(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
@@ -192,25 +163,32 @@ def order(alert: Alert) -> tuple[bool, int, bool, float, str, str]:
     return alert.state != "firing", ORDER.index(alert.severity), alert.muted, -age, *names
 
 
-def _severity(alerts: Iterable[Alert], seen: Seen) -> Severity:
+def _severity(alerts: Iterable[Alert], *, dark: bool) -> Severity:
     """That of the worst that fires; with nothing to act upon, unknown where a server could not be asked."""
     worst = min((a.severity for a in alerts if a.state == "firing"), key=ORDER.index, default=Severity.OK)
-    return Severity.UNKNOWN if worst is Severity.OK and blind(seen) else worst
+    return Severity.UNKNOWN if worst is Severity.OK and dark else worst
 
 
-def blind(seen: Seen) -> bool:
-    """Whether "nothing fires" cannot be said: a configured server failed, there is none at all, or nothing could
-    fire, since the only one has no rules.
+def blind(seen: Seen, selector: Mapping[str, str]) -> bool:
+    """Whether "nothing fires" cannot be said: a configured server failed, there is none at all, nothing could fire,
+    since the only one has no rules, or a rule that may be this service's is not evaluated.
 
     An Alertmanager alone forgets what a Prometheus that is down no longer sends."""
     answers = (seen.rules, seen.kept)
     absent = [a for a in answers if isinstance(a, Unavailable)]
     if isinstance(seen.rules, Rules) and seen.rules.count == 0 and absent:
         return True
+    if isinstance(seen.rules, Rules) and (seen.rules.waiting or _broken(seen.rules, selector)):
+        return True
     return len(absent) == len(answers) or any(a.kind is not Absence.NOT_CONFIGURED for a in absent)
 
 
-def summary(alerts: Sequence[Alert], seen: Seen) -> str:
+def _broken(rules: Rules, selector: Mapping[str, str]) -> list[BrokenRule]:
+    """Those that nothing says to be another service's: by the labels that the rule itself adds."""
+    return [rule for rule in rules.broken if _may_be(rule.labels, selector)]
+
+
+def summary(alerts: Sequence[Alert], seen: Seen, *, dark: bool, perhaps: int = 0) -> str:
     """The answer in one line: `2 critical, 1 warning firing (1 silenced), 1 pending`."""
     firing = [a for a in alerts if a.state == "firing"]
     words = ((Severity.CRITICAL, "critical"), (Severity.WARNING, "warning"), (Severity.OK, "info"))
@@ -228,11 +206,14 @@ def summary(alerts: Sequence[Alert], seen: Seen) -> str:
     later = f", {pending} pending" if pending else ""
     if firing:
         return f"{told} firing" + (f" ({', '.join(quiet)})" if quiet else "") + later
-    if not blind(seen):
+    if not dark:
         return f"nothing fires{later}"
     both = all(isinstance(a, Unavailable) for a in (seen.rules, seen.kept))
     if isinstance(seen.rules, Rules) and seen.rules.count == 0:
         return f"alerts unknown{later}: no rule is there that could fire"
+    if perhaps:
+        whose = "1 alert does not say whose it is" if perhaps == 1 else f"{perhaps} alerts do not say whose"
+        return f"nothing known to fire{later}: {whose}"
     return f"alerts unknown{later}" if both else f"nothing known to fire{later}: not all could be read"
 
 
@@ -343,34 +324,43 @@ def _since(one: Joined) -> datetime | None:
 
 
 def _bound(expression: str | None) -> str | None:
-    found = _BOUND.search(expression or "")
+    """What the value is compared with; None where a bound at the end may be that of something else."""
+    found = None if _SETS.search(expression or "") else _BOUND.search(expression or "")
     return f"{found[1]} {found[2]}" if found else None
 
 
 # --- what could not be read -----------------------------------------------------------------------
 
 
-def _unseen(seen: Seen) -> Iterable[Unseen]:
+def _unread(each: Look) -> Iterable[Unseen]:
+    if each.broken is not None:
+        yield Unseen(what="its own runbooks", reason=each.broken.reason, hint=each.broken.hint)
+
+
+def _unseen(seen: Seen, selector: Mapping[str, str]) -> Iterable[Unseen]:
     for what, answer in (("prometheus", seen.rules), ("alertmanager", seen.kept)):
         if isinstance(answer, Unavailable):
             yield Unseen(what=what, reason=answer.reason, hint=answer.hint)
     if isinstance(seen.kept, Kept) and isinstance(seen.kept.silences, Unavailable):
         yield Unseen(what="silences", reason=seen.kept.silences.reason, hint=seen.kept.silences.hint)
     if isinstance(seen.rules, Rules):
-        for rule in seen.rules.broken[:_MOST_BROKEN]:
+        for rule in _broken(seen.rules, selector)[:_MOST_BROKEN]:
             yield Unseen(
                 what=f"rule {rule.name}",
                 reason=f"cannot be evaluated: {rule.error}",
-                hint="it can never fire",
+                hint="until it can, its alerts neither begin nor end",
             )
 
 
-def _notes(seen: Seen) -> Iterable[str]:
+def _notes(seen: Seen, selector: Mapping[str, str]) -> Iterable[str]:
     if isinstance(seen.rules, Rules):
+        broken = _broken(seen.rules, selector)
         if seen.rules.count == 0:
             yield f"Prometheus at {seen.rules.place} has no alerting rules: nothing of it can ever fire"
-        if len(seen.rules.broken) > _MOST_BROKEN:
-            yield f"{len(seen.rules.broken)} rules cannot be evaluated"
+        if len(broken) > _MOST_BROKEN:
+            yield f"{len(broken)} rules cannot be evaluated"
+        if seen.rules.waiting:
+            yield f"{seen.rules.waiting} of {seen.rules.count} rules have not been evaluated yet"
         yield from seen.rules.notes
     if seen.skew_s:
         word = "ahead of" if seen.skew_s < 0 else "behind"

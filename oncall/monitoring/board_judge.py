@@ -12,6 +12,7 @@ from oncall.model_boards import Aside, Bar, Line, Panel
 from oncall.monitoring.board_metrics import Measured, Reading, banded
 from oncall.monitoring.board_model import BoardSpec, PanelSpec
 from oncall.monitoring.board_rows import reading_of, sql_value
+from oncall.monitoring.golden import GOLDEN
 from oncall.numbers import duration
 
 _WORST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
@@ -53,6 +54,12 @@ class Judged:
 
     panel: Panel
     absent: Absence | None = None
+    basic: bool = False
+    """Every service has it, as in `oncall status`: that it is not exported is no reason to do without."""
+
+    @property
+    def decides(self) -> bool:
+        return self.absent not in _HARMLESS or (self.basic and self.absent is Absence.NO_DATA)
 
     @property
     def read(self) -> bool:
@@ -68,11 +75,11 @@ def panels(scene: Scene) -> tuple[tuple[Panel, ...], Severity]:
 def verdict(judged: list[Judged]) -> Severity:
     """The worst band shown; unknown where nothing could be read, or where what decides could not.
 
-    What a service does not export or a file does not configure is said in its panel, and decides nothing."""
+    What a service need not export or a file does not configure is said in its panel, and decides nothing."""
     banded = [j for j in judged if j.panel.judged]
     if not any(j.read for j in banded or judged):
         return Severity.UNKNOWN
-    found = [j for j in banded if j.absent not in _HARMLESS]
+    found = [j for j in banded if j.decides]
     return min((j.panel.severity for j in found), key=_WORST.index, default=Severity.OK)
 
 
@@ -128,7 +135,10 @@ def _with_value(panel: Panel, name: str, spec: PanelSpec, scene: Scene, reading:
         bands_note=_why_bands(spec, scene),
     )
     if isinstance(reading.now, Unavailable):
-        return Judged(replace(panel, reason=reading.now.reason, hint=reading.now.hint), reading.now.kind)
+        basic = spec.kind == "state" or spec.signals[0] in GOLDEN
+        return Judged(
+            replace(panel, reason=reading.now.reason, hint=reading.now.hint), reading.now.kind, basic
+        )
     panel = replace(panel, value=reading.now)
     if not has:
         return Judged(replace(panel, severity=Severity.OK))

@@ -7,19 +7,21 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from oncall.clients.many import instants, ranges
-from oncall.clients.prometheus import Matrix, Prometheus, Sample, Vector
+from oncall.clients.prometheus import Matrix, Prometheus, Sample, Vector, several
 from oncall.diagnosis.bounds import own_expression, threshold
 from oncall.diagnosis.metrics import SKEW_S, stale_after
 from oncall.model import Absence, Frozen, Service, SignalSpec, Unavailable
 from oncall.monitoring.board_model import BoardSpec, PanelSpec
 from oncall.monitoring.board_promql import split, whole_of
-from oncall.monitoring.golden import several
-from oncall.numbers import duration
+from oncall.monitoring.golden import ended
 from oncall.signals import PromQL, ages_promql, to_promql
+from oncall.units import promql_duration
 
 POINTS = 120
 """Points of a course: two to a column of a chart of 60."""
 _AGES_S = 600.0
+_LOOK_S = 60.0
+"""So close a state is looked at within the stretch of a point."""
 _SHORT = 90
 """Characters that a panel shows at any size."""
 _NO_DATA_HINT = "does the service export it, does the selector fit?"
@@ -123,9 +125,14 @@ def wanted(board: BoardSpec, service: Service, window: Window) -> Wanted:
             spec = specs[panel.signals[0]]
             splits[f"by:{name}"] = split(spec, panel.by, selector, rate_s, panel.top)
             splits[f"is:{name}"] = whole_of(spec, panel.by, selector)
+    course = {n: to_promql(specs[n], selector, broad).text for n in specs if n in drawn}
+    for name in {p.signals[0] for p in board.panels.values() if p.kind == "state"}:
+        if window.step_s > _LOOK_S:
+            # An outage that lies between two points must not be lost: each point is all of its stretch.
+            course[name] = f"avg_over_time(({course[name]})[{promql_duration(window.step_s)}:{_LOOK_S:g}s])"
     return Wanted(
         now={name: text.text for name, text in texts.items()},
-        course={n: to_promql(specs[n], selector, broad).text for n in specs if n in drawn},
+        course=course,
         metrics={name: text.metrics for name, text in texts.items()},
         splits=splits,
     )
@@ -225,9 +232,7 @@ def _ended(now: float | Unavailable, values: Known, window: Window) -> float | U
     ):
         return now
     last = max(at for at, value in enumerate(values) if value is not None)
-    ago = duration((POINTS - last) * window.step_s)
-    hint = "is the target still scraped, is the service still running?"
-    return Unavailable(kind=Absence.STALE, reason=f"stale: it ended about {ago} ago", hint=hint)
+    return ended((POINTS - last) * window.step_s)
 
 
 def _named_by(query: PromQL) -> str:

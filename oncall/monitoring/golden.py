@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from oncall.clients.many import instants, ranges
-from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector
+from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector, several
 from oncall.diagnosis.bounds import bounds, own_expression, threshold
 from oncall.diagnosis.metrics import RECENT, SKEW_S, Look, Moment, from_pages, of_metrics, stale_after
 from oncall.diagnosis.plan import in_force
@@ -219,8 +219,9 @@ class _Asking:
             if note:
                 notes[note] = None
             age = self.age(query)
+            last = end - self.span_s + (len(history) - 1) * self.step_s if history else None
             found[name] = Read(
-                now=self._value(query, values[key], age),
+                now=_ended(self._value(query, values[key], age), None if last is None else end - last),
                 source="prometheus",
                 query=self._now(name, query.text),
                 age_s=age,
@@ -271,11 +272,19 @@ def _number(answer: Vector | Unavailable, query: PromQL) -> float | Unavailable:
     return value
 
 
-def several(count: int) -> Unavailable:
-    """Of an expression (the form promql) with so many values: the first of them would be any of them."""
-    reason = f"the expression has {count} values, and a signal is one number"
-    hint = "put sum(...), max(...) or avg(...) around it in the service file"
-    return Unavailable(kind=Absence.BAD_QUERY, reason=reason, hint=hint)
+def _ended(now: float | Unavailable, ago_s: float | None) -> float | Unavailable:
+    """What has a course and no present is not a thing that the service does not export. `ago_s`: its last point."""
+    if ago_s is None or not isinstance(now, Unavailable) or now.kind is not Absence.NO_DATA:
+        return now
+    return ended(ago_s)
+
+
+def ended(ago_s: float) -> Unavailable:
+    """Of a course whose last point was so long ago. Prometheus repeats a last sample for five minutes, so that the
+    end may be that much earlier."""
+    ago = duration(max(0.0, ago_s - ago_s % 60 if ago_s > 60 else ago_s))
+    hint = "is the target still scraped, is the service still running?"
+    return Unavailable(kind=Absence.STALE, reason=f"stale: it ended more than {ago} ago", hint=hint)
 
 
 def _course(

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,8 +10,9 @@ from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector
 from oncall.model import Absence, PrometheusAt, Unavailable, Unseen
 from oncall.model_acts import AuditList
 from oncall.model_alerts import AlertsReport, Fired, Handover, Silence
+from oncall.monitoring.alert_pairs import joined
 from oncall.monitoring.alert_sources import Kept, Progress, Seen, ask, not_configured
-from oncall.monitoring.alerts import ORDER, Look, fits, joined, report
+from oncall.monitoring.alerts import ORDER, Look, fits, report
 from oncall.monitoring.silences import own_silences, silence_of
 from oncall.monitoring.trends import Trends, trending
 from oncall.numbers import duration
@@ -23,6 +24,7 @@ _POINTS = 1440
 _LEAST_STEP_S = 15.0
 _KNOWN = 0.95
 """The share of the shift that the history must cover to be called whole."""
+Key = frozenset[tuple[str, str]]
 _HIDDEN = frozenset({"__name__", "alertstate", "alertname", "severity"})
 
 
@@ -102,22 +104,26 @@ async def _history(
     # What fired between two points of the grid counts too
     asked = f"{firing} or last_over_time({firing}[{promql_duration(step)}])"
     every = f'count(last_over_time(ALERTS{{alertstate="firing"}}[{promql_duration(since_s)}]))'
-    fired, count, whole = await asyncio.gather(
+    fired, present, count, whole = await asyncio.gather(
         server.query_range(asked, end - since_s, end, step, timeout_s),
+        server.query(firing, end, timeout_s),
         server.query(every, end, timeout_s),
         # What has a history at all: the targets' own mark, or what the rules leave behind
         server.query_range("count(up) or count(ALERTS)", end - since_s, end, step, timeout_s),
     )
     if isinstance(fired, Unavailable):
         return fired
-    if isinstance(whole, Unavailable):
-        return whole
+    for answer in (present, whole):
+        if isinstance(answer, Unavailable):
+            return answer
+    assert isinstance(present, Vector)
+    assert isinstance(whole, Matrix)
     if not whole.series and not fired.series:
         reason, hint = "Prometheus has no sample of the shift", "does it scrape, does it evaluate rules?"
         return Unavailable(kind=Absence.NO_DATA, reason=reason, hint=hint)
     series = [s for s in fired.series if fits(s.labels, selector)]
     return History(
-        fired=fired_of(series, each, end, step),
+        fired=fired_of(series, each, end, step, {_key(sample.labels) for sample in present.samples}),
         others=None if isinstance(count, Unavailable) else max(0, _total(count) - len(series)),
         notes=(*fired.warnings, *_lacks(whole, end - since_s, end, step)),
     )
@@ -128,14 +134,25 @@ def _total(count: Vector) -> int:
     return round(count.samples[0].value) if count.samples else 0
 
 
-def fired_of(series: Sequence[Series], each: Look, end: float, step: float) -> tuple[Fired, ...]:
-    """Each alert once, those that fire now and the worst first. A gap of more than a step is an end. Pure."""
+def _key(labels: Mapping[str, str]) -> Key:
+    return frozenset((name, value) for name, value in labels.items() if name != "__name__")
+
+
+def fired_of(
+    series: Sequence[Series], each: Look, end: float, step: float, present: Set[Key]
+) -> tuple[Fired, ...]:
+    """Each alert once, those that fire now (`present`) and the worst first. A gap of more than a step is an end.
+    Pure."""
     selector = each.service.prometheus.selector if each.service.prometheus else {}
-    found = [_fired(one, each, selector, end, step) for one in series if one.times]
+    found = [
+        _fired(one, each, selector, end, step, now=_key(one.labels) in present) for one in series if one.times
+    ]
     return tuple(sorted(found, key=lambda f: (ORDER.index(f.severity), not f.now, -f.seconds, f.name)))
 
 
-def _fired(one: Series, each: Look, selector: Mapping[str, str], end: float, step: float) -> Fired:
+def _fired(
+    one: Series, each: Look, selector: Mapping[str, str], end: float, step: float, *, now: bool
+) -> Fired:
     gaps = sum(b - a > 1.5 * step for a, b in zip(one.times, one.times[1:], strict=False))
     label = one.labels.get("severity", "")
     return Fired(
@@ -147,7 +164,7 @@ def _fired(one: Series, each: Look, selector: Mapping[str, str], end: float, ste
         seconds=min(len(one.times) * step, end - one.times[0] + step),
         first=datetime.fromtimestamp(one.times[0], UTC).replace(microsecond=0),
         last=datetime.fromtimestamp(one.times[-1], UTC).replace(microsecond=0),
-        now=end - one.times[-1] < 1.5 * step,
+        now=now,
     )
 
 

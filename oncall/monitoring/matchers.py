@@ -17,9 +17,7 @@ def parse(texts: Sequence[str]) -> tuple[Term, ...]:
     if not texts:
         raise ValueError(f"no matchers: {_ALLOWED}")
     head, *rest = texts
-    first = (
-        Term(name="alertname", value=_told(head, head), regex=False) if _bare(head) else parse_one(head)
-    )
+    first = Term(name="alertname", value=_told(head, head), regex=False) if _bare(head) else parse_one(head)
     return (first, *map(parse_one, rest))
 
 
@@ -56,7 +54,9 @@ def _told(value: str, text: str) -> str:
     if any(0xD800 <= ord(c) <= 0xDFFF for c in value):
         raise ValueError(f"{text!a} is not UTF-8 text")
     if not value.replace("\n", "").isprintable():
-        raise ValueError(f"{text!a} holds a character that cannot be shown: write name=~regex with a . in its place")
+        raise ValueError(
+            f"{text!a} holds a character that cannot be shown: write name=~regex with a . in its place"
+        )
     return value
 
 

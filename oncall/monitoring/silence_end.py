@@ -18,6 +18,7 @@ from oncall.monitoring.silences import (
     NOT_TAKEN,
     clock_skew,
     hit_of,
+    look_command,
     nowhere,
     silence_of,
     whole,
@@ -44,7 +45,7 @@ async def expire(each: Look, named: str, timeout_s: float, *, do: bool) -> Silen
                 return nowhere(replace(plan, source=server.place), answer)
         assert not isinstance(silences, Unavailable)
         assert not isinstance(held, Unavailable)
-        plan = _previewed(server.place, each, _meant(named, silences), held, now)
+        plan = _previewed(server.place, each, _meant(named, silences, each), held, now)
         if not do or plan.state != "preview":
             return plan
         return await _ended(server, plan, max(0.5, round(until - time.monotonic(), 1)))
@@ -57,7 +58,7 @@ def _unknown(named: str, now: datetime) -> Silence:
     )
 
 
-def _meant(named: str, silences: Sequence[Quiet]) -> Quiet:
+def _meant(named: str, silences: Sequence[Quiet], each: Look) -> Quiet:
     """The silence of that id, or the only one whose id begins so. Raises UsageFault with those that there are."""
     found = [q for q in silences if q.id == named]
     if not found and len(named) >= LEAST_ID:
@@ -65,7 +66,7 @@ def _meant(named: str, silences: Sequence[Quiet]) -> Quiet:
         found = [q for q in found if q.state != "expired"] or found
     if len(found) == 1:
         return found[0]
-    hint = "oncall alerts silences lists them" + _there(silences)
+    hint = f"{look_command(each)} lists them" + _there(silences)
     if found:
         raise UsageFault(f"{len(found)} silences have an id that begins with {named!r}", hint=hint)
     raise UsageFault(f"there is no silence {named!r}", hint=hint)

@@ -25,6 +25,8 @@ NOT_TAKEN = frozenset({Absence.BAD_QUERY, Absence.AUTH, Absence.CONFIG, Absence.
 """After these a request was surely not taken; a connection that broke may have carried it."""
 LEAST_ID = 4
 """So many characters of an id may stand for it."""
+_OF_ALL = frozenset({"alertname", "severity"})
+"""Labels that alerts of every service have alike."""
 _NAMES = 5
 """Values of a label that are named where a matcher finds none."""
 
@@ -121,7 +123,14 @@ async def silence(each: Look, wanted: Wanted, timeout_s: float) -> SilencePlan:
             return plan
         made = await _made(server, plan, wanted, max(0.5, round(until - time.monotonic(), 1)))
         words = ["oncall", "alerts", "expire", made.silence.id, *each.address, "--confirm"]
-        return replace(made, command=shlex.join(words) if made.silence.id else None)
+        undo = shlex.join(words) if made.silence.id else None
+        hint = (undo or look_command(each)) if made.state == "unverified" else made.hint
+        return replace(made, command=undo, hint=hint)
+
+
+def look_command(each: Look) -> str:
+    """What lists the silences of this service."""
+    return shlex.join(["oncall", "alerts", "silences", *each.address])
 
 
 def _planned(each: Look, wanted: Wanted, now: datetime) -> SilencePlan:
@@ -250,9 +259,12 @@ def _warnings(
     if pages:
         yield f"{pages} of them {'is' if pages == 1 else 'are'} critical: meanwhile nobody is paged for that"
     foreign = sum(not hit.own for hit in told)
-    if foreign and each.service.prometheus:
-        named = ", ".join(f"{k}={v}" for k, v in each.service.prometheus.selector.items())
+    selector = each.service.prometheus.selector if each.service.prometheus else {}
+    named = ", ".join(f"{k}={v}" for k, v in selector.items())
+    if foreign and selector:
         yield f"{foreign} of them {'is' if foreign == 1 else 'are'} not of {each.name}: add {named} to spare others"
+    elif selector and all(term.name in _OF_ALL for term in wanted.terms):
+        yield f"it would silence those of other services too, once they fire: add {named} to spare them"
     mine = sorted(map(text_of, wanted.terms))
     for quiet in () if isinstance(silences, Unavailable) else silences:
         if quiet.state != "expired" and sorted(map(text_of, quiet.matchers)) == mine:
@@ -304,6 +316,9 @@ async def _made(server: Alertmanager, plan: SilencePlan, wanted: Wanted, left_s:
     if found is None or found.state == "expired":
         text = f"made as {made}, but it could not be read back"
         return replace(plan, state="unverified", text=text)
+    if sorted(map(text_of, found.matchers)) != sorted(plan.silence.matchers):
+        text = f"made as {made}, but with other matchers: {' '.join(map(text_of, found.matchers))}"
+        return replace(plan, state="unverified", text=text)
     silence = replace(plan.silence, state=found.state, starts=whole(found.starts), ends=whole(found.ends))
     return replace(plan, state="made", text=f"silenced {_counted(plan)}: {made}", silence=silence)
 
@@ -311,10 +326,5 @@ async def _made(server: Alertmanager, plan: SilencePlan, wanted: Wanted, left_s:
 def _unmade(plan: SilencePlan, gap: Unavailable) -> SilencePlan:
     """A refusal changed nothing; a request without an answer may have been taken."""
     if gap.kind not in NOT_TAKEN:
-        return replace(
-            plan,
-            state="unverified",
-            text=f"it may have been made: {gap.reason}",
-            hint="oncall alerts silences",
-        )
+        return replace(plan, state="unverified", text=f"it may have been made: {gap.reason}")
     return replace(plan, state="failed", text=f"nothing was changed: {gap.reason}", hint=gap.hint)

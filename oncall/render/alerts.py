@@ -28,7 +28,7 @@ from oncall.render.alert_words import (
 )
 from oncall.render.command import command_lines
 from oncall.render.diagnosis import page, page_width
-from oncall.render.grid import FAINT, HEADING, SEVERITY_STYLE, indented, line, marked, shifted
+from oncall.render.grid import FAINT, HEADING, SEVERITY_STYLE, indented, line, marked, noted, shifted
 from oncall.render.header import NARROW, next_lines, verdict
 from oncall.render.inert import inert
 from oncall.render.text import cells, pack
@@ -172,10 +172,3 @@ def gaps(found: Iterable[tuple[str, str | None]], width: int) -> list[Text]:
         lines += marked("?", SEVERITY_STYLE[Severity.UNKNOWN], indented(text, width - 2))
         lines += indented(hint, width, indent=4 if width >= NARROW else 2) if hint else []
     return [line(("Could not be seen", HEADING)), *lines] if lines else []
-
-
-def noted(texts: Iterable[str], width: int) -> list[Text]:
-    lines: list[Text] = []
-    for text in texts:
-        lines += marked("·", "", indented(text, width - 2))
-    return [line(("Notes", HEADING)), *lines] if lines else []

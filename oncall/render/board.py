@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from rich.console import Group
 from rich.text import Text
 
-from oncall.model import Severity
 from oncall.model_boards import Board, Panel
 from oncall.render.board_chart import Pen
 from oncall.render.board_panel import framed, paragraph
-from oncall.render.board_words import facts, identity
+from oncall.render.board_words import facts, identity, is_banded, verdict_word
 from oncall.render.grid import FAINT, HEADING, SEVERITY_STYLE, Cell, line, plain_ascii
 from oncall.render.header import titled
 from oncall.render.inert import inert
@@ -53,12 +52,12 @@ def board_page(
 
 
 def _head(found: Board, width: int) -> list[Text]:
-    """Whose, and the worst band; that there are none, where there are none: this is not the same as well."""
-    banded = found.severity is not Severity.OK or any(panel.judged for panel in found.panels)
+    """Whose, and the worst band."""
+    banded = is_banded(found)
     style = SEVERITY_STYLE[found.severity] if banded else FAINT
     service, environment, span, when = identity(found)
     parts = ((service, environment, span, when), (service, span, when), (service, when), (service,))
-    last = Cell(found.severity.value if banded else "no bands", style)
+    last = Cell(verdict_word(found), style)
     head = Cell(found.title.upper(), style if banded else HEADING)
     return titled(head, [(named, True) for named in parts], last, width)
 

@@ -22,6 +22,8 @@ _CHART_ROWS = 3
 _ROOMY = 10
 """Rows beside which there is room for what explains."""
 _WIDE_TABLE = 56
+_MOST = 0.95
+"""Of the points of a course: then it is that of the whole range."""
 
 
 def framed(panel: Panel, range_s: float, width: int, height: int, pen: Pen) -> list[Text]:
@@ -201,11 +203,18 @@ def _state(panel: Panel, range_s: float, width: int, height: int, pen: Pen) -> l
     found = [_headed(panel, value, width)]
     known = [v for v in _values(panel) if v is not None]
     if known and height > 1:
-        share = humane(sum(known) / len(known), "ratio")
-        found.append(line(shortened(f"up {share} of the last {humane(range_s, 's')}", width)))
+        found.append(line(shortened(_up(known, len(_values(panel)), range_s), width)))
     if known and height > 2:
         found.append(_strip(_values(panel), min(width, 60), pen))
     return [*found, *_notes(panel, width, height - len(found))]
+
+
+def _up(known: Sequence[float], points: int, range_s: float) -> str:
+    """`up 99.7% of the last 7 d`; of the part that is known, where that is not all of it."""
+    share = humane(sum(known) / len(known), "ratio")
+    if len(known) >= _MOST * points:
+        return f"up {share} of the last {humane(range_s, 's')}"
+    return f"up {share} of the {humane(range_s * len(known) / points, 's')} that are known"
 
 
 def _strip(values: Sequence[float | None], width: int, pen: Pen) -> Text:

@@ -34,6 +34,15 @@ def state_word(panel: Panel) -> str:
     return panel.severity.value if panel.judged else ""
 
 
+def verdict_word(found: Board) -> str:
+    """The worst band; that there are none, where there are none: this is not the same as well."""
+    return found.severity.value if is_banded(found) else "no bands"
+
+
+def is_banded(found: Board) -> bool:
+    return found.severity is not Severity.OK or any(panel.judged for panel in found.panels)
+
+
 def bounds_text(panel: Panel, width: int | None = None) -> str:
     """`warning above 500 ms, critical above 2 s`; shorter where that is wider than `width`."""
     if panel.kind == "state":
@@ -68,7 +77,7 @@ def board_markdown(found: Board) -> str:
     """The dashboard to paste into a channel: a line a panel, then what has rows."""
     found = inert(found)
     service, environment, span, when = identity(found)
-    head = f"**{inline(found.title)}** ({found.severity.value})"
+    head = f"**{inline(found.title)}** ({verdict_word(found)})"
     blocks = [f"{head}\n{inline(service)} · {inline(environment)} · {span} · {day(found.at)} {when}"]
     blocks.append(code_block(_aligned([_row(panel) for panel in found.panels])))
     for panel in found.panels:

@@ -111,6 +111,8 @@ def _one(report: CheckReport) -> str:
     blocks.append(code_block(_rows(report)))
     ill = [line for line in report.lines if line.severity is not Severity.OK and line.counts]
     blocks += ["\n".join(_remarked(line)) for line in ill]
+    if report.notes:
+        blocks.append("\n".join(["**Notes**", *(f"- {inline(note)}" for note in report.notes)]))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -150,7 +152,7 @@ def slack_text(report: CheckReport) -> str:
             why = f", {line.reason}" if line.reason and value(line) != line.reason else ""
             lines.append(f"{_SIGN[line.severity]} {line.title}: {cut(value(line) + why, 200)}{wanted}")
             lines += [f"    {line.next.command}"] if line.next else []
-    return "\n".join(lines)
+    return "\n".join([*lines, *report.notes])
 
 
 def detail(table: Table, most: int) -> tuple[list[tuple[str, ...]], int]:

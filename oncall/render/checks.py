@@ -32,6 +32,7 @@ from oncall.render.grid import (
     columns,
     indented,
     line,
+    noted,
     taken,
 )
 from oncall.render.header import NARROW, verdict
@@ -77,7 +78,11 @@ def _report(report: CheckReport, width: int, details: bool) -> list[list[Text]]:
     lines = _stacked(report, width) if widths is None else _columns(report, widths, width)
     blocks = [head, lines, *_worth_saying(report, width)]
     blocks += _details(report, width, full=details)
-    return [*blocks, [line((text, FAINT)) for text in pack(facts(report), width)]]
+    return [
+        *blocks,
+        noted(report.notes, width),
+        [line((text, FAINT)) for text in pack(facts(report), width)],
+    ]
 
 
 # --- the lines ------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ from oncall.render.grid import (
     indented,
     labelled,
     line,
-    marked,
+    noted,
     taken,
 )
 from oncall.render.header import NARROW, next_lines, titled
@@ -67,7 +67,7 @@ def deploy_page(
         answer,
         _lines(report, width, ascii_only=ascii_only),
         *_worth_saying(report, width),
-        _notes(report, width),
+        noted(report.notes, width),
     ]
     blocks.append([line((text, FAINT)) for text in pack([f for f in facts(report) if f], width)])
     return page(blocks, answer, ascii_only=ascii_only, height=height)
@@ -208,10 +208,3 @@ def _rows(each: DeployLine, width: int) -> list[Text]:
     assert each.detail is not None
     shown = fields(each.detail.columns, each.detail.rows)
     return table(shown, width, indent=2 if width >= NARROW else 0) if shown else []
-
-
-def _notes(report: DeployReport, width: int) -> list[Text]:
-    found = [line(("Notes", HEADING))] if report.notes else []
-    for note in report.notes:
-        found += marked("·", "", indented(note, width - 2))
-    return found

@@ -4,7 +4,7 @@ Not rich.table: it fills every line with blanks to the full width (which then ge
 reason run over several columns.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -78,6 +78,12 @@ def columns(row: Sequence[Cell], widths: Sequence[int], *, right: Collection[int
 def marked(sign: str, style: str, body: list[Text]) -> list[Text]:
     """The lines behind a sign of one cell, which stands before the first of them."""
     return [line((sign if index == 0 else " ", style), " ", shown) for index, shown in enumerate(body)]
+
+
+def noted(texts: Iterable[str], width: int) -> list[Text]:
+    """The notes of a report, below their heading; nothing where there is none."""
+    lines = [part for text in texts for part in marked("·", "", indented(text, width - 2))]
+    return [line(("Notes", HEADING)), *lines] if lines else []
 
 
 def side_by_side(left: list[Text], right: list[Text], start: int) -> list[Text]:

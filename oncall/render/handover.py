@@ -7,10 +7,10 @@ from oncall.model import Severity
 from oncall.model_alerts import Handover
 from oncall.numbers import clock, humane
 from oncall.render.alert_words import first
-from oncall.render.alerts import alert_blocks, gaps, noted
+from oncall.render.alerts import alert_blocks, gaps
 from oncall.render.command import command_lines
 from oncall.render.diagnosis import page, page_width
-from oncall.render.grid import FAINT, HEADING, SEVERITY_STYLE, indented, line, marked
+from oncall.render.grid import FAINT, HEADING, SEVERITY_STYLE, indented, line, marked, noted
 from oncall.render.handover_words import TRENDING, open_acts, parts, remarks, safe_handover, span
 from oncall.render.header import next_lines, verdict
 from oncall.render.spark import spark

@@ -5,10 +5,9 @@ from rich.text import Text
 
 from oncall.model_status import Endpoint, HealthOfAll, HealthReport
 from oncall.numbers import clock, humane
-from oncall.render.alerts import noted
 from oncall.render.diagnosis import page, page_width
 from oncall.render.fleet import Row, fleet
-from oncall.render.grid import FAINT, GAP, SEVERITY_STYLE, Cell, columns, indented, line, taken
+from oncall.render.grid import FAINT, GAP, SEVERITY_STYLE, Cell, columns, indented, line, noted, taken
 from oncall.render.header import NARROW, next_lines, verdict
 from oncall.render.inert import inert
 from oncall.render.status_words import asked_in, endpoint_text, health_headline, shape_text, state_word

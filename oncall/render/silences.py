@@ -7,10 +7,10 @@ from oncall.model import Severity
 from oncall.model_alerts import SilenceList, SilencePlan
 from oncall.numbers import clock, day
 from oncall.render.acts import told
-from oncall.render.alerts import gaps, noted
+from oncall.render.alerts import gaps
 from oncall.render.command import command_lines
 from oncall.render.diagnosis import page, page_width
-from oncall.render.grid import FAINT, HEADING, SEVERITY_STYLE, Cell, indented, labelled, line, marked
+from oncall.render.grid import FAINT, HEADING, SEVERITY_STYLE, Cell, indented, labelled, line, marked, noted
 from oncall.render.header import NARROW, titled
 from oncall.render.inert import inert
 from oncall.render.silence_words import (

@@ -10,10 +10,10 @@ from rich.text import Text
 from oncall.model import CauseReport, Severity, SignalReport
 from oncall.model_status import StatusOfAll, StatusReport
 from oncall.numbers import clock
-from oncall.render.alerts import gaps, noted
+from oncall.render.alerts import gaps
 from oncall.render.diagnosis import page, page_width
 from oncall.render.fleet import Row, fleet
-from oncall.render.grid import FAINT, HEADING, SEVERITY_STYLE, indented, line, shifted
+from oncall.render.grid import FAINT, HEADING, SEVERITY_STYLE, indented, line, noted, shifted
 from oncall.render.header import NARROW, next_lines, verdict
 from oncall.render.inert import inert
 from oncall.render.signals import signals

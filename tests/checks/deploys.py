@@ -105,6 +105,15 @@ def all_lines(stories: Sequence[Deploy]) -> list[str]:
 MARK = 40 * MINUTE_S
 
 
+def _replaced(end: int) -> Iterator[Deploy]:
+    """Three instances that make way for three of other names, and fail for a minute while they are stopped."""
+    for n in (1, 2, 3):
+        old = {f"old-{n}:8000": (LONG_AGO,)}
+        yield Deploy(end, "replaced", starts=old, spans=((3 * HOUR_S, MARK + 15),))
+        yield Deploy(end, "replaced", starts=old, spans=((MARK, MARK - 45),), up=lambda ago: 0.0)
+        yield Deploy(end, "replaced", starts={f"new-{n}:8000": (MARK + 5,)}, spans=((MARK, 0),))
+
+
 def stories(end: int) -> tuple[Deploy, ...]:
     """One service for each thing that a deploy can do."""
     one = "app-1:8000"
@@ -145,6 +154,31 @@ def stories(end: int) -> tuple[Deploy, ...]:
             spans=(*reversed(hours), (3 * HOUR_S, 0)),
         ),
         Deploy(end, "rush", latency_s=since(MARK, 0.12, 0.03)),
+        *_replaced(end),
+        # One instance every twenty minutes, each of them bad from then on.
+        *(
+            Deploy(
+                end,
+                "by-and-by",
+                starts={f"app-{n}:8000": (LONG_AGO, begun)},
+                error_share=since(begun, 0.06, 0.001),
+            )
+            for n, begun in enumerate((55 * MINUTE_S, 35 * MINUTE_S, 15 * MINUTE_S))
+        ),
+        Deploy(end, "no-size", without=("db_connection_pool_size",)),
+        # A request each ten minutes, and the last of them slow; one each minute, and all of them slow.
+        Deploy(
+            end,
+            "few",
+            requests=lambda ago: 1 / 15 if ago % 600 == 420 else 0.0,
+            latency_s=lambda ago: 0.9 if ago == 420 else 0.03,
+        ),
+        Deploy(
+            end,
+            "few-slow",
+            requests=lambda ago: 1 / 15 if ago % 60 == 0 else 0.0,
+            latency_s=since(MARK, 0.9, 0.03),
+        ),
         Deploy(
             end,
             "leak",

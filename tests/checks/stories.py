@@ -21,7 +21,8 @@ class Stories:
         self.url, self.end = url, end
 
     def service(self, job: str) -> Service:
-        """One of: good, bad, young, bare (no durations, no sizes), gone (ended an hour ago), nobody (no series)."""
+        """One of: good, bad, young, bare (no durations, no sizes), gone (ended an hour ago),
+        holed (two hours of the day are missing), nobody (no series)."""
         return Service(prometheus=PrometheusAt(url=self.url, selector={"job": job}))
 
 
@@ -46,6 +47,7 @@ def told(folder: Path) -> Iterator[Stories]:
         Week(end=end, job="young", days=3 / 24),
         Week(end=end, job="bare", days=1.2, without=("http_request_duration_seconds_bucket",)),
         Week(end=end - HOUR_S, job="gone", days=1.2),
+        Week(end=end, job="holed", days=1.2, dark=(7 * HOUR_S, 5 * HOUR_S)),
     )
     lines: dict[str, list[str]] = {}
     for line in (line for story in stories for line in story.lines()):

@@ -12,6 +12,7 @@ from oncall.checks.backups import look
 from oncall.checks.backups.command import moment, parse
 from oncall.model import BackupAt, Service, Unavailable
 from oncall.model_checks import CheckLine
+from oncall.units import Duration, Size
 
 
 def seen(*words: str, deadline_s: float = 20) -> CheckLine:
@@ -90,3 +91,26 @@ def test_any_moment_is_a_number_or_a_reason(said: float | str | None) -> None:
 def test_any_words_are_read(text: str) -> None:
     parse(text)
     parse("{" + text)
+
+
+def test_a_size_below_nothing_is_not_one() -> None:
+    found = says('{"finished": "2026-01-01T00:00:00Z", "size": -5}')
+    assert (found.severity, found.reason) == ("unknown", "its JSON is not as it should be: size is -5")
+
+
+def test_what_is_asked_of_it_and_not_told_is_unknown() -> None:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    words = ("sh", "-c", f'echo \'{{"finished": "{now}"}}\'')
+    wanted: dict[str, BackupAt | str] = {
+        "small": BackupAt(command=words, least=Size(1e9)),
+        "old": BackupAt(command=("true",), within=Duration(3600)),
+        "bad": BackupAt(command=("false",), within=Duration(3600)),
+    }
+    small, old, bad = asyncio.run(look(Service(backups=wanted), 20))
+    assert small.severity == "unknown"
+    assert (small.text or "").startswith(
+        "its size is not known: whether it is 1 GB cannot be said; the newest"
+    )
+    assert old.severity == "unknown"
+    assert (old.text or "").startswith("when it ended is not known: whether within 1h cannot be said")
+    assert (bad.severity, bad.text) == ("critical", "it ended with code 1")

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from oncall.checks.backups import look
 from oncall.checks.backups.file import judge, parse
 from oncall.model import BackupAt, Service
 from oncall.model_checks import CheckLine
+from oncall.units import Size
 from tests.remediation.restartstand import path_with
 from tests.remediation.sshstand import HOST, Sshd, lacking, sshd
 
@@ -29,6 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def put(path: Path, age: float, size: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.truncate(size)
     at = time.time() - age
@@ -49,6 +52,35 @@ def test_the_newest_its_age_and_size(folder: Path) -> None:
     assert found.detail is not None
     assert [row[0] for row in found.detail.rows] == ["wed.dump", "tue.dump", "mon.dump"]
     assert found.query == str(folder / "*.dump")
+
+
+def test_a_link_to_nothing_hides_no_backup(folder: Path) -> None:
+    (folder / "current.dump").symlink_to(folder / "gone")
+    assert seen(folder / "*.dump").text == "wed.dump ended 2 h ago, 1 MB"
+    for file in ("mon", "tue", "wed"):
+        (folder / f"{file}.dump").unlink()
+    found = seen(folder / "*.dump")
+    assert (found.severity, found.text) == ("critical", f"there is none: no file fits {folder}/*.dump")
+
+
+def test_the_command_that_is_handed_over_runs_as_it_stands(tmp_path: Path) -> None:
+    put(tmp_path / "a b" / "one" / "x.dump", 30 * HOUR, MB)
+    found = seen(tmp_path / "a b" / "*" / "x.dump")
+    assert found.next is not None
+    ran = subprocess.run(["sh", "-c", found.next.command], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "x.dump" in ran.stdout
+
+
+def test_a_folder_has_no_size_to_hold_against_what_is_expected(tmp_path: Path) -> None:
+    put(tmp_path / "base" / "x", 2 * HOUR, MB)
+    os.utime(tmp_path / "base", (time.time() - HOUR, time.time() - HOUR))
+    service = Service(backups={"nightly": BackupAt(file=f"{tmp_path}/*", least=Size(1e9))})
+    (found,) = asyncio.run(look(service, 20))
+    assert found.severity == "unknown"
+    assert (found.text or "").startswith(
+        "its size is not known: whether it is 1 GB cannot be said; base ended"
+    )
 
 
 def test_old_empty_and_small(folder: Path) -> None:
@@ -163,7 +195,7 @@ def test_over_ssh(folder: Path, there: Sshd, monkeypatch: pytest.MonkeyPatch) ->
     found = seen(folder / "none*", HOST)
     assert found.severity == "critical"
     assert found.next is not None
-    assert found.next.command == f"ssh {HOST} ls -lt {folder}"
+    assert found.next.command == f"ssh {HOST} 'ls -lt {folder}'"
 
 
 def test_a_machine_that_lets_us_not_in(folder: Path, there: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:

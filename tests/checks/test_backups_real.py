@@ -129,6 +129,9 @@ def test_the_archiver_well_failing_and_behind(kept: Repository) -> None:
         found = seen(ARCHIVER, url)
         assert found.severity == "critical"
         assert re.match(r"archiving fails: [0-9A-F]{24}, .* ago; the last success .* ago", found.text or "")
+        assert found.next is not None
+        # Without an address psql would ask another server.
+        assert re.match(r"psql -h \S+ -p \d+ -U \S+ -d \S+ -c 'TABLE pg_stat_archiver'", found.next.command)
         for _ in range(3):
             switch(kept)
         found = seen(ARCHIVER, url)

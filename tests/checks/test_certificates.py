@@ -207,7 +207,7 @@ def test_what_shows_no_certificate_is_unknown_and_the_others_have_their_lines(au
         assert (one.severity, one.value, one.counts) == ("unknown", None, True)
     assert "does not speak TLS as we do" in (no_tls.reason or ""), no_tls
     assert re.search(r"shows no certificate within 2\.?\d* s", silent.reason or ""), silent
-    assert "cannot be reached: connect" in (closed.reason or ""), closed
+    assert (closed.reason or "") == "it cannot be reached: connection refused", closed
     assert unresolved.reason == "the host name no-such-host.invalid does not resolve"
 
 

@@ -1,6 +1,8 @@
 """A check against eight days of a real Prometheus: what was good, bad, too short or not there is said as such."""
 
 import asyncio
+import time
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -9,12 +11,14 @@ from msgspec.structs import replace
 from oncall.checks.engine import When, run, summary, worst
 from oncall.checks.loader import check, check_files
 from oncall.errors import RunbookError, UsageFault
-from oncall.lab.servers import start_prometheus, stop
-from oncall.model import PrometheusAt, Service, Severity, Threshold
+from oncall.lab.servers import start_alertmanager, start_prometheus, stop
+from oncall.model import HttpBackend, PrometheusAt, Service, Severity, Threshold
 from oncall.model_checks import CheckLine, CheckReport
 from oncall.runbook.loader import library
 from tests.checks.stories import Stories
 from tests.checks.week import DAY_S
+from tests.clients.webstand import Asked, Stand, reply
+from tests.monitoring.alertstand import Alerting
 
 BOOKS = library()
 SIGNALS = """
@@ -113,6 +117,17 @@ def test_a_history_that_is_younger_than_the_question_is_said(week: Stories, tmp_
     assert (errors.day_ago, errors.week_ago) == (None, None)
 
 
+def test_hours_that_prometheus_missed_are_said_though_the_rest_was_well(
+    week: Stories, tmp_path: Path
+) -> None:
+    lines = by_id(looked(week.service("holed"), tmp_path))
+    assert (lines["uptime"].severity, lines["uptime"].value) == (Severity.OK, 1.0)
+    for line in (lines["uptime"], lines["errors"]):
+        (note,) = line.notes
+        assert note.startswith(("about 1 h 30 min of 24 h", "about 2 h of 24 h", "about 2 h 30 min of 24 h"))
+    assert by_id(looked(week.service("good"), tmp_path))["uptime"].notes == ()
+
+
 def test_a_metric_that_is_missing_is_no_zero(week: Stories, tmp_path: Path) -> None:
     report = looked(week.service("bare"), tmp_path)
     latency = by_id(report)["latency"]
@@ -129,6 +144,18 @@ def test_a_service_whose_series_ended_is_stale_not_well(week: Stories, tmp_path:
     assert lines["errors"].value is None
 
 
+def test_one_of_several_numbers_is_none(week: Stories, tmp_path: Path) -> None:
+    text = """
+check: daily
+title: D
+signals: {many: {title: Many, promql: 'db_connection_pool_active or db_connection_pool_size'}}
+lines: {many: {signal: many, over: 24h, by: avg, why: x}}
+"""
+    found = looked(Service(prometheus=PrometheusAt(url=week.url)), tmp_path, text).lines[0]
+    assert (found.severity, found.value) == (Severity.UNKNOWN, None)
+    assert "a signal is one number" in (found.reason or "")
+
+
 def test_nobody_is_unknown(week: Stories, tmp_path: Path) -> None:
     report = looked(week.service("nobody"), tmp_path)
     assert report.severity is Severity.UNKNOWN
@@ -140,6 +167,23 @@ def test_a_dead_prometheus_is_a_finding(tmp_path: Path) -> None:
     report = looked(service, tmp_path)
     assert report.severity is Severity.UNKNOWN
     assert all("refused" in (line.reason or "") for line in report.lines)
+
+
+@pytest.mark.parametrize("minutes", [0, -10, 10])
+def test_a_clock_that_differs_is_said(tmp_path: Path, minutes: int) -> None:
+    def answer(_asked: Asked) -> bytes:
+        return reply(
+            "no", "503 Service Unavailable", Date=formatdate(time.time() + 60 * minutes, usegmt=True)
+        )
+
+    async def work() -> CheckReport:
+        async with Stand(answer) as stand:
+            service = Service(prometheus=PrometheusAt(url=stand.url))
+            return await asyncio.to_thread(looked, service, tmp_path)
+
+    report = asyncio.run(work())
+    assert [note[:15] for note in report.notes] == (["clocks differ: "] if minutes else [])
+    assert report.severity is Severity.UNKNOWN
 
 
 def test_where_no_rule_is_loaded_silence_is_no_good_news(tmp_path: Path) -> None:
@@ -154,6 +198,32 @@ def test_where_no_rule_is_loaded_silence_is_no_good_news(tmp_path: Path) -> None
         Severity.UNKNOWN,
         "no alerting rule is there that could fire",
     )
+
+
+def test_where_the_rules_are_another_servers_alertmanager_says_what_fires(tmp_path: Path) -> None:
+    (tmp_path / "prometheus").mkdir()
+    text = "check: daily\ntitle: Daily\nlines: {alerts: {probe: alerts, why: nights}}"
+    server, manager = start_prometheus(tmp_path / "prometheus", {}), start_alertmanager(tmp_path)
+    try:
+        at = PrometheusAt(url=server.url, selector={"job": "bot"})
+        service = Service(prometheus=at, alertmanager=HttpBackend(url=manager.url))
+        calm = looked(service, tmp_path, text).lines[0]
+        stand = Alerting(server, manager)
+        stand.fire({"alertname": "Down", "severity": "critical", "job": "bot"}, ago_s=600)
+        stand.fire({"alertname": "Other", "severity": "critical", "job": "another"})
+        fires = looked(service, tmp_path, text).lines[0]
+        past = looked(service, tmp_path, text, at=time.time() - 3600).lines[0]
+    finally:
+        stop(manager)
+        stop(server)
+    assert (calm.severity, calm.text) == (Severity.OK, "none fires now")
+    assert "is not known" in calm.notes[0]
+    assert (fires.severity, fires.text) == (Severity.CRITICAL, "1 fired, 1 still firing: Down")
+    assert fires.detail is not None
+    assert fires.detail.rows[0][2] == pytest.approx(600, abs=120)
+    assert past.severity is Severity.UNKNOWN
+    down = looked(replace(service, alertmanager=HttpBackend(url="http://127.0.0.1:9")), tmp_path, text)
+    assert down.severity is Severity.UNKNOWN
 
 
 def test_nothing_configured(tmp_path: Path) -> None:

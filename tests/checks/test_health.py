@@ -1,11 +1,19 @@
 """The endpoints as one line of the daily check: how many are well, and what the others say."""
 
+import asyncio
+
+from oncall.checks.engine import When, run
 from oncall.checks.health import line
-from oncall.checks.model import LineSpec
+from oncall.checks.model import Check, LineSpec
 from oncall.clients.http import HEALTH_COLUMNS
-from oncall.model import Absence, Scalar, Severity, StepReading, Table, Unavailable
+from oncall.model import Absence, Scalar, Service, Severity, StepReading, Table, Unavailable
+from oncall.model_checks import CheckReport
+from oncall.runbook.loader import library
 
 SPEC = LineSpec(why="users", probe="health")
+DAILY = Check(
+    name="daily", title="Daily check", lines={"health": SPEC}, signals={}, book=library().runbook("errors")
+)
 PATHS = ("/health", "/health/db", "/health/cache")
 
 
@@ -43,3 +51,19 @@ def test_what_does_not_say_how_it_is_or_cannot_be_reached_is_not_well() -> None:
     assert lost.severity is Severity.UNKNOWN
     assert lost.detail is not None
     assert len(lost.detail.rows) == 3
+
+
+def test_one_that_hangs_is_down_however_little_time_there_is() -> None:
+    async def mute(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(60)
+
+    async def work() -> CheckReport:
+        server = await asyncio.start_server(mute, "127.0.0.1", 0)
+        service = Service(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        found = await run("bot", service, DAILY, library(), When(timeout_s=6))
+        server.close()
+        return found
+
+    (found,) = asyncio.run(work()).lines
+    assert found.severity is Severity.CRITICAL, found
+    assert (found.text or "").startswith("0 of 3 healthy: /health ")

@@ -62,15 +62,23 @@ def test_a_change_in_words() -> None:
     assert worse(fell, "ratio", below=True)
 
 
+@pytest.mark.parametrize(("unit", "least"), [("messages", 5000.0), ("ratio", 0.02), ("cores", 0.5)])
+def test_what_was_always_nothing_and_is_something_has_changed(unit: str, least: float) -> None:
+    found = compare([0.0] * 21 + [least] * 7, unit)
+    assert worse(found, unit, below=False)
+    assert not changed(compare([0.0] * 28, unit))
+    assert not changed(compare([2.0, 3.0, 2.0, 2.0, 3.0, 2.0, 2.0] * 3 + [4.0] * 7, "messages"))
+
+
 def test_two_mad_days_are_not_a_week() -> None:
     assert not changed(compare([0.1] * 21 + [0.1] * 5 + [9.0] * 2, "seconds"))
     assert not changed(compare([0.1] * 15 + [9.0] * 6 + [0.1] * 7, "seconds"))
 
 
 @pytest.mark.parametrize(
-    ("over_s", "written"), [(3600, "[3600s:38s]"), (86400, "[86400s:300s]"), (604800, "[604800s:300s]")]
+    ("over_s", "written"), [(3600, "[3600s:38s]"), (86400, "[86400s:60s]"), (604800, "[604800s:300s]")]
 )
-def test_the_peak_of_a_week_is_looked_for_as_closely_as_that_of_a_day(over_s: float, written: str) -> None:
+def test_a_day_is_looked_at_each_minute_and_a_week_every_five(over_s: float, written: str) -> None:
     asked = Asked(spec=SignalSpec(gauge="pool"), over_s=over_s, by="max")
     assert expression(asked, {}) == f"max_over_time((sum(pool)){written})"
 

@@ -32,6 +32,8 @@ class Week:
     up: Shape = lambda ago: 1.0
     alerts: tuple[tuple[str, str, int, int], ...] = ()
     """Name, severity, and between how many seconds before the end each fired."""
+    dark: tuple[int, int] = (0, 0)
+    """Between how many seconds before the end nobody scraped it."""
     without: tuple[str, ...] = ()
     """Metrics that the service does not export."""
 
@@ -45,7 +47,8 @@ class Week:
 
     def _times(self) -> Iterator[tuple[int, int]]:
         for ago in range(int(self.days * DAY_S), -1, -SCRAPE_S):
-            yield self.end - ago, ago
+            if not self.dark[1] < ago < self.dark[0]:
+                yield self.end - ago, ago
 
     def _all(self, noise: random.Random) -> Iterator[str]:
         at = f'instance="app-1:8000",job="{self.job}"'

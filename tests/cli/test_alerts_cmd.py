@@ -66,7 +66,7 @@ def test_the_answer_is_in_the_first_lines(bot: Program) -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "code"), [("bot", 2), ("mild", 1), ("calm", 0), ("dark", 3)], ids=lambda v: str(v)
+    ("service", "code"), [("bot", 2), ("mild", 1), ("calm", 3), ("dark", 3)], ids=lambda v: str(v)
 )
 def test_the_exit_code_is_the_worst_that_fires(bot: Program, service: str, code: int) -> None:
     found, exit_code = bot.json("alerts", "-s", service)
@@ -155,7 +155,15 @@ def test_a_silence_is_previewed_made_listed_and_ended_by_the_commands_that_are_h
 
 
 def test_a_comment_is_one_line_that_no_terminal_obeys_and_the_command_runs(bot: Program) -> None:
-    words = ("alerts", "silence", "PoolExhausted", "--for", "2h", "--comment", "two\nlines\x1b[31m\u202e it's")
+    words = (
+        "alerts",
+        "silence",
+        "PoolExhausted",
+        "--for",
+        "2h",
+        "--comment",
+        "two\nlines\x1b[31m\u202e it's",
+    )
     said = bot.under(COLUMNS="200").run(*words)
     assert not set(said.out) & set("\x1b\u202e")
     line = next(line for line in said.first if line.startswith("  oncall alerts silence"))

@@ -2,6 +2,7 @@
 
 import json
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
 
@@ -66,12 +67,36 @@ def test_all_services_worst_first(program: Program, week: Stories) -> None:
     assert command is None or "-s bad" in command["command"]
 
 
+def test_one_that_is_written_wrong_takes_no_other_with_it(
+    program: Program, week: Stories, tmp_path: Path
+) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "signals.yaml").write_text("signals:\n  x: {gauge: 1\n")
+    share = {"latency_p95": {"warning": 1, "share_of": "limits.pool +"}}
+    program.services(
+        good=served(week, "good"),
+        torn=served(week, "good", runbooks=str(tmp_path / "own")),
+        odd=served(week, "good", thresholds=share),
+    )
+    document, code = program.json("daily-check", "--all")
+    assert code == Exit.UNKNOWN
+    found = {one["service"]: one for one in document["services"]}
+    assert found["good"]["severity"] == "ok"
+    assert "signals.yaml:3: not valid YAML" in found["torn"]["summary"]
+    assert "invalid syntax" in found["odd"]["summary"]
+    # Asked for by name it is wrong configuration.
+    for name in ("torn", "odd"):
+        alone = program.run("daily-check", "-s", name)
+        assert (alone.code, alone.out) == (Exit.CONFIG, "")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--post", "mail"), "--post: 'mail' is not known"),
         (("--post", "slack"), "no announce.slack in the service file for bot"),
         (("--at", "yesterday"), "--at: 'yesterday' is not a time"),
+        (("--at", "2999-01-01T00:00:00Z"), "--at: 2999-01-01T00:00:00Z is still to come"),
         (("--timeout", "soon"), "--timeout: 'soon' is not a duration"),
         (("--all", "-s", "bot"), "--all is every service"),
     ],

@@ -213,6 +213,16 @@ def test_row_30_undefined_without_prometheus_too(program: Program, value: str) -
         undefined(diagnosed(program, "--output", "json"))
 
 
+def test_one_of_several_numbers_is_none(varied: Varied) -> None:
+    """An expression of the service file that is not one number: the first of its series would be any of them."""
+    program = varied(signals={"pool_active": {"promql": "db_connection_pool_active{$selector} or vector(3)"}})
+    said = diagnosed(program, "--output", "json")
+    assert said.code == Exit.UNKNOWN
+    found = signal(said.json, "pool_active")
+    assert found["value"] is None
+    assert "the expression has 2 values" in found["reason"]
+
+
 def test_row_31_stale_series_are_told_by_their_age(program: Program, tmp_path: Path) -> None:
     """What a Prometheus still answers that was restarted without the job two minutes ago."""
     now = int(time.time())

@@ -101,6 +101,30 @@ def test_every_service_worst_first(three: Program) -> None:
     assert "not well" in three.run("status", "--all", "--output", "markdown").first[0]
 
 
+@pytest.mark.parametrize("command", ["status", "alerts"])
+def test_runbooks_of_one_service_that_cannot_be_read_take_no_other_away(
+    program: Program, prom: Server, tmp_path: Path, command: str
+) -> None:
+    policy = tmp_path / "books" / "alerting" / "escalation.yaml"
+    policy.parent.mkdir(parents=True)
+    policy.write_text("severities:\n  critical: {labels: [critical], respond: 5}\n")
+    well = fields(prom.url, "well")
+    program.services(
+        full=fields(prom.url, "full"),
+        torn=well | {"runbooks": str(policy.parents[1])},
+        gone=well | {"runbooks": str(tmp_path / "nope")},
+    )
+    found, _ = program.json(command, "--all")
+    each = {s["service"]: s for s in found["services"]}
+    assert set(each) == {"full", "torn", "gone"}
+    assert {each["torn"]["severity"], each["gone"]["severity"]} == {"unknown"}
+    reasons = {n: [u["reason"] for u in s["unseen"] if "runbooks" in u["what"]] for n, s in each.items()}
+    assert reasons["full"] == []
+    assert reasons["torn"][0].startswith(f"{policy}:2: severities.critical.respond: found 5")
+    assert reasons["gone"][0].endswith("no such folder of runbooks")
+    assert program.run(command, "-s", "torn").code == Exit.CONFIG
+
+
 def test_its_json_is_what_it_shows(three: Program) -> None:
     found, code = three.json("status", "-s", "full")
     assert (found["schema"], found["severity"], code) == ("oncall/status/1", "critical", Exit.CRITICAL)
@@ -232,6 +256,14 @@ def test_status_says_the_same_of_health(program: Program, prom: Server) -> None:
     assert said.code == Exit.CRITICAL
     assert said.first[0].startswith("/HEALTH DOWN   bot")
     assert "redirects to /login: not followed" in said.out
+
+
+def test_status_waits_for_two_looks_at_what_hangs(program: Program, prom: Server) -> None:
+    said, asked = against(program, only("/health/db", silence), "status", **fields(prom.url, "well"))
+    assert said.code == Exit.CRITICAL
+    assert said.first[0].startswith("/HEALTH/DB DOWN   bot")
+    assert "did not answer within 5 s (2 of 2 looks failed)" in " ".join(said.out.split())
+    assert asked.count("/health/db") == 2
 
 
 def test_every_service_of_the_file_one_of_them_dead(program: Program) -> None:

@@ -153,6 +153,18 @@ def test_a_large_table_that_is_read_as_a_whole(filled: Stand) -> None:
     assert row["reason"] == "read as a whole more often than by an index"
 
 
+def test_the_size_of_a_table_that_was_never_vacuumed_is_not_nothing(filled: Stand) -> None:
+    filled.admin.execute("CREATE TABLE care.raw (n int) WITH (autovacuum_enabled = false)")
+    filled.admin.execute("INSERT INTO care.raw SELECT generate_series(1, 20000)")
+    for _ in range(60):
+        filled.admin.execute("SELECT count(*) FROM care.raw")
+    flushed(filled)
+    filled.until("SELECT seq_scan >= 60 FROM pg_stat_user_tables WHERE relname = 'raw'")
+    row = by(told(filled, "missing_indexes"), "table")["care.raw"]
+    assert (row["size_bytes"], row["rows"]) == (None, 20000)
+    filled.admin.execute("DROP TABLE care.raw")
+
+
 def test_sequences_by_what_their_column_can_hold(filled: Stand) -> None:
     found = by(told(filled, "sequences"), "sequence")
     narrow = found["care.narrow_id_seq"]

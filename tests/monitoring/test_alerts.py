@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,8 +15,9 @@ from oncall.clients.prom_alerts import Raised, Rules
 from oncall.lab.servers import free_port
 from oncall.model import Absence, Service, Severity, Unavailable
 from oncall.model_alerts import Alert, AlertsOfAll, AlertsReport
+from oncall.monitoring.alert_pairs import joined
 from oncall.monitoring.alert_sources import Kept, Seen
-from oncall.monitoring.alerts import Look, joined, look, report
+from oncall.monitoring.alerts import Look, look, report
 from oncall.monitoring.escalation import policy
 from oncall.runbook.loader import packaged_folder
 from tests.clients.webstand import Asked, reply
@@ -148,6 +150,38 @@ def test_a_rule_that_cannot_be_evaluated_is_a_finding(found: AlertsReport) -> No
     assert broken[0].reason.startswith("cannot be evaluated: ")
 
 
+def test_a_rule_that_cannot_be_evaluated_may_be_what_would_fire(stand: Alerting) -> None:
+    calm = {"url": stand.prometheus.url, "selector": {"team": "calm"}}
+    found = told(stand.service(prometheus=calm))
+    # The rule adds no label `team`: nothing says that it is another's.
+    assert found.alerts == ()
+    assert found.severity is Severity.UNKNOWN
+    assert [gap.what for gap in found.unseen] == ["rule Broken"]
+    others = {"url": stand.prometheus.url, "selector": {"job": "calm"}}
+    assert told(stand.service(prometheus=others)).unseen == ()
+
+
+def test_what_fires_without_saying_whose_it_is_may_be_its_own(stand: Alerting) -> None:
+    calm = {"url": stand.prometheus.url, "selector": {"job": "calm"}}
+    found = told(stand.service(prometheus=calm))
+    assert (found.severity, found.summary) == (
+        Severity.UNKNOWN,
+        "nothing known to fire: 1 alert does not say whose it is",
+    )
+    # Among others it is told once, for all of them.
+    both = looked(stand.service(prometheus=calm), {"prometheus": calm})
+    assert [each.severity for each in both.services] == [Severity.OK, Severity.OK]
+    assert both.severity is Severity.UNKNOWN
+
+
+def test_rules_that_were_not_evaluated_yet_say_nothing() -> None:
+    rule = {"name": "X", "type": "alerting", "health": "unknown", "lastEvaluation": "0001-01-01T00:00:00Z"}
+    body = json.dumps({"status": "success", "data": {"groups": [{"rules": [rule]}]}})
+    found = served(lambda asked: reply(body))
+    assert found.severity is Severity.UNKNOWN
+    assert "1 of 1 rules have not been evaluated yet" in found.notes
+
+
 # --- one of them away --------------------------------------------------------------------------------
 
 
@@ -172,13 +206,11 @@ def test_without_prometheus_the_rest_is_there(stand: Alerting) -> None:
 def test_nothing_known_to_fire_is_not_nothing_fires(stand: Alerting) -> None:
     calm = {"url": stand.prometheus.url, "selector": {"job": "calm"}}
     away = {"url": f"http://127.0.0.1:{free_port()}"}
-    assert told(stand.service(prometheus=calm)).severity is Severity.OK
-    found = told(stand.service(prometheus=calm, alertmanager=away))
-    assert (found.severity, found.summary) == (
-        Severity.UNKNOWN,
-        "nothing known to fire: not all could be read",
-    )
-    assert told({"prometheus": calm}).severity is Severity.OK
+    both = looked(stand.service(prometheus=calm), stand.service(prometheus=calm, alertmanager=away))
+    assert [(each.severity, each.summary) for each in both.services] == [
+        (Severity.UNKNOWN, "nothing known to fire: not all could be read"),
+        (Severity.OK, "nothing fires"),
+    ]
 
 
 def test_with_neither_all_is_unknown() -> None:
@@ -238,8 +270,9 @@ def test_a_server_of_a_hundred_services_is_asked_once(stand: Alerting) -> None:
 
     def answer(asked: Asked) -> bytes:
         counted.append(asked.path)
-        name = "groups" if asked.path.endswith("rules") else "alerts"
-        return reply(json.dumps({"status": "success", "data": {name: []}}))
+        rules = {"groups": [{"rules": [{"name": "X", "type": "alerting", "health": "ok"}]}]}
+        data = rules if asked.path.endswith("rules") else {"alerts": []}
+        return reply(json.dumps({"status": "success", "data": data}))
 
     async def ask() -> AlertsOfAll:
         async with Web(answer) as web:
@@ -306,6 +339,24 @@ def test_external_labels_and_dropped_ones_do_not_make_two_of_one() -> None:
     assert found[0].labels["cluster"] == "eu"
 
 
+def test_one_that_alertmanager_has_not_got_does_not_take_the_silence_of_another() -> None:
+    other = {"alertname": "A", "job": "bot", "instance": "2"}
+    quiet = msgspec.structs.replace(held(**other), silenced_by=("s1",))
+    found = joined(seen([raised(alertname="A", job="bot"), raised(**other)], [quiet]))
+    assert [one.held for one in found] == [None, quiet]
+
+
+def test_thousands_of_one_name_are_joined_at_once() -> None:
+    labels = [{"alertname": "A", "instance": str(n)} for n in range(20_000)]
+    rules, kept = [raised(**one) for one in labels], [held(**one, cluster="eu") for one in labels]
+    begun = time.process_time()
+    found = joined(seen(rules, kept))
+    # Each with each took two minutes
+    assert time.process_time() - begun < 10
+    assert len(found) == 20_000
+    assert all(one.held and one.held.labels["instance"] == one.labels["instance"] for one in found)
+
+
 def one_report(answers: Seen, now: float = NOW) -> AlertsReport:
     each = Look(name="bot", service=Service(), policy=POLICY, issue_of=ISSUES.get)
     return report(each, answers, joined(answers), now, 1)
@@ -316,6 +367,23 @@ def test_what_alertmanager_has_not_got_is_heard_by_nobody() -> None:
     assert not one_report(seen([raised(alertname="A")], None)).alerts[0].unheard
     # A minute ago it may still be on its way
     assert not one_report(seen([raised(alertname="A")], []), NOW - 500).alerts[0].unheard
+
+
+@pytest.mark.parametrize(
+    ("expression", "bound"),
+    [
+        ("pool > 16", "> 16"),
+        ("sum(rate(x[5m])) / 2 >= bool 1e-3", ">= 1e-3"),
+        ("pool > 16 and on (job) up == 1", None),
+        ("a > 1 or b > 2", None),
+        ("a > 1 unless b > 2", None),
+        ("absent(up)", None),
+        ("a > 2 * 8", None),
+    ],
+)
+def test_a_bound_is_that_of_the_value(expression: str, bound: str | None) -> None:
+    alert = msgspec.structs.replace(raised(alertname="A"), expression=expression, value=19.0)
+    assert one_report(seen([alert], None)).alerts[0].bound == bound
 
 
 def test_ages_are_by_the_servers_clock_and_it_is_said() -> None:

@@ -1,5 +1,6 @@
 """The dashboards' files: the document's 24 panels are there, a mistake is told with file:line, a team's own win."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -243,6 +244,30 @@ def test_nothing_read_is_unknown_and_never_a_zero(name: str, books: Library) -> 
     assert severity is Severity.UNKNOWN
     assert all(p.value is None and p.reason and not p.bars for p in told)
     assert all(p.severity is Severity.UNKNOWN for p in told)
+
+
+@pytest.mark.parametrize(
+    ("name", "signal", "wanted"),
+    [
+        ("overview", "pool_active", Severity.UNKNOWN),
+        ("overview", "instances_up", Severity.UNKNOWN),
+        ("operations", "memory", Severity.UNKNOWN),
+        # Of the node exporter, which need not be there
+        ("operations", "host_cpu", Severity.OK),
+    ],
+)
+def test_what_every_service_has_is_missed(name: str, signal: str, wanted: Severity, books: Library) -> None:
+    well: dict[str, float | Unavailable] = {
+        "error_ratio": 0.0,
+        "latency_p95": 0.1,
+        "pool_active": 0.0,
+        "host_cpu": 0.1,
+        "disk_free": 1e11,
+    }
+    found = board(name, books)
+    rows = _no_rows(found)
+    base = scene(found, SERVICE, **{**well, signal: absent(Absence.NO_DATA)})
+    assert panels(replace(base, rows=rows))[1] is wanted
 
 
 def _no_rows(found: BoardSpec) -> dict[str, StepReading]:

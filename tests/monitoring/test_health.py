@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -113,6 +114,27 @@ def test_one_look_alone_never_says_down() -> None:
         {"failed_once"},
         3,
     )
+
+
+def test_one_that_hangs_takes_nothing_from_the_others_and_what_had_too_little_time_is_unknown() -> None:
+    def work(stand: Stand) -> Awaitable[HealthReport]:
+        # Less than the 5 s of the document, and enough for two answers on a busy machine
+        return look("bot", Service(url=stand.url), How(again_s=0.01, until=time.monotonic() + 3))
+
+    found = against(only("/health/db", silence), work)
+    late = of(found, "/health/db")
+    assert (found.severity, late.state, late.looks) == (Severity.UNKNOWN, "unknown", 1)
+    assert "s, and it may take 5 s" in late.text
+    assert [of(found, path).state for path in ("/health", "/health/cache")] == ["healthy", "healthy"]
+
+
+def test_without_time_for_a_second_look_it_failed_once() -> None:
+    def work(stand: Stand) -> Awaitable[HealthReport]:
+        how = How(again_s=30, timeout_s=1, until=time.monotonic() + 10)
+        return look("bot", Service(url=stand.url), how)
+
+    found = against(only("/health/db", silence), work)
+    assert (found.severity, of(found, "/health/db").state) == (Severity.WARNING, "failed_once")
 
 
 def test_the_shape_is_said_and_is_no_failure() -> None:

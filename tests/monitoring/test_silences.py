@@ -87,6 +87,33 @@ def test_a_preview_says_what_it_hits_and_changes_nothing(stand: Alerting) -> Non
     assert every(stand).silences == ()
 
 
+def test_what_would_hit_other_services_later_is_said_now(stand: Alerting) -> None:
+    said = "it would silence those of other services too, once they fire: add job=bot to spare them"
+    assert said in planned(stand, "alertname=SlowQueries").warnings
+    for narrow in ("job=bot", "instance=app-1"):
+        assert planned(stand, "alertname=SlowQueries", narrow).warnings == ()
+
+
+def test_one_that_comes_back_with_other_matchers_is_not_called_made() -> None:
+    other = {"name": "alertname", "value": "Y", "isRegex": False, "isEqual": True}
+    begun = {"startsAt": "2026-01-01T00:00:00Z", "endsAt": "2036-01-01T00:00:00Z"}
+    kept = {"id": "i-1", "status": {"state": "active"}, "matchers": [other], **begun}
+
+    def answer(asked: Asked) -> bytes:
+        if asked.method == "POST":
+            return reply('{"silenceID":"i-1"}')
+        return reply(msgspec.json.encode([kept] if asked.path.endswith("silences") else []))
+
+    async def ask() -> SilencePlan:
+        async with Web(answer) as web:
+            wanted = Wanted(terms=parse(["alertname=X"]), for_s=60.0, comment="x", by="ana", do=True)
+            return await silence(of(web.url), wanted, 30)
+
+    plan = asyncio.run(ask())
+    assert (plan.state, plan.text) == ("unverified", 'made as i-1, but with other matchers: alertname="Y"')
+    assert plan.hint == "oncall alerts expire i-1 -s bot --confirm"
+
+
 def test_alertmanagers_own_regex_decides(stand: Alerting) -> None:
     """A class that Python's re does not know."""
     plan = planned(stand, r"alertname=~\pL+", "job=bot")
@@ -233,7 +260,7 @@ def test_one_that_is_taken_and_not_answered_is_not_called_failed() -> None:
             return await silence(of(web.url), wanted, 30)
 
     plan = asyncio.run(ask())
-    assert (plan.state, plan.hint) == ("unverified", "oncall alerts silences")
+    assert (plan.state, plan.hint) == ("unverified", "oncall alerts silences -s bot")
 
 
 def test_what_is_sent_is_json(tmp_path: Path) -> None:

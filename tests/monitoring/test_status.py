@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
@@ -181,6 +182,24 @@ def test_a_dead_server_and_a_bad_expression_are_their_services_own(prom: Server)
     assert value(found["bad"], "pool_active") == 4
     assert found["nothing"].summary == "prometheus: not configured"
     assert not found["nothing"].alerts.configured
+
+
+def test_what_ended_a_while_ago_is_not_what_nobody_exports(tmp_path: Path) -> None:
+    with fleet(tmp_path, {"gone": Story(until_s=1500)}) as started:
+        found = looked({"gone": service(started.url, "gone")}, course=True)["gone"]
+    assert found.severity is Severity.UNKNOWN
+    said = str(value(found, "pool_active"))
+    assert said.startswith("stale: it ended more than 2")
+    assert said.endswith("min ago")
+
+
+def test_an_expression_with_several_values_is_no_number(prom: Server) -> None:
+    many = {"pool_active": SignalSpec(promql="db_connection_pool_active", unit="connections")}
+    found = looked({"well": service(prom.url, "well", signals=many)}, course=True)["well"]
+    assert found.severity is Severity.UNKNOWN
+    assert "values, and a signal is one number" in str(value(found, "pool_active"))
+    pool = next(s for s in found.signals if s.id == "pool_active")
+    assert (pool.baseline, pool.history) == (None, ())
 
 
 # --- what decides ------------------------------------------------------------------------------------

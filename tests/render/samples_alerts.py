@@ -88,7 +88,13 @@ def everything() -> AlertsReport:
             Others(name="Bare", label="page", severity=Severity.CRITICAL, count=1, unlabelled=True),
             Others(name="NodeDown", label="critical", severity=Severity.CRITICAL, count=3, unlabelled=False),
         ),
-        unseen=(Unseen(what="rule Broken", reason="cannot be evaluated: no", hint="it can never fire"),),
+        unseen=(
+            Unseen(
+                what="rule Broken",
+                reason="cannot be evaluated: no",
+                hint="until it can, its alerts neither begin nor end",
+            ),
+        ),
     )
 
 

@@ -106,6 +106,13 @@ def test_the_state_is_said_in_words_not_in_colour_alone() -> None:
     assert said.count("no data ─╮") == 1
 
 
+def test_a_share_of_what_is_known_is_not_said_of_all() -> None:
+    (uptime, *_) = overview().panels
+    young = msgspec.structs.replace(uptime, lines=(Line(name="", values=(*[None] * 81, *[1.0] * 40)),))
+    said = "\n".join(t.plain for t in framed(young, 7 * 86_400, 66, 8, Pen()))
+    assert "up 100% of the 2 d 8 h that are known" in said
+
+
 def test_a_dashboard_without_bands_is_not_called_well() -> None:
     assert printed(board_page(requests(), width=120, height=40), 120).splitlines()[0].endswith("no bands")
 

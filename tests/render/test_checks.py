@@ -112,3 +112,10 @@ def test_nothing_is_wider_than_the_page(width: int) -> None:
         assert max(map(cell_len, shown.split("\n"))) <= width
         assert "\x1b" not in shown
     assert "\x1b" not in checks_markdown([report]) + slack_text(report)
+
+
+def test_notes_stand_below_the_lines() -> None:
+    said = replace(REPORT, notes=("clocks differ: Prometheus's is +600 s from ours",))
+    assert "Notes\n· clocks differ" in printed(checks_page([said], width=80), 80)
+    assert "**Notes**\n- clocks differ" in checks_markdown([said])
+    assert slack_text(said).endswith("clocks differ: Prometheus's is +600 s from ours")

@@ -1,10 +1,14 @@
 """The archive of Postgres's WAL, as the server itself sees it (pg_stat_archiver)."""
 
 import re
+import shlex
 import time
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from oncall.checks.backups.common import Backup, Ill
+from oncall.clients.pg_facts import ServerFacts
 from oncall.clients.postgres import Question, ask, load_sql
 from oncall.errors import OncallError
 from oncall.model import Absence, BackupAt, Next, Scalar, Service, Severity, Table, Unavailable
@@ -31,7 +35,17 @@ async def look(at: BackupAt, service: Service, deadline_s: float) -> Backup | Un
     answer = answers.by_id["archiver"].answer
     if isinstance(answer, Unavailable):
         return answer
-    return judge(_row(answer), time.time(), rpo=at.within is not None)
+    found = judge(_row(answer), time.time(), rpo=at.within is not None)
+    return found if isinstance(found, Unavailable) else replace(found, next=_next(answers.facts))
+
+
+def _next(facts: ServerFacts | Unavailable) -> Next:
+    """With the address: what libpq takes of itself is another server, on whatever machine this is read."""
+    place = []
+    if not isinstance(facts, Unavailable):
+        place = ["-h", facts.host, "-p", str(facts.port), "-U", facts.role, "-d", facts.database]
+    command = shlex.join(["psql", *place, "-c", "TABLE pg_stat_archiver"])
+    return Next(command=command, why="the server's log says why the command fails")
 
 
 def _row(table: Table) -> Row:
@@ -64,9 +78,6 @@ def judge(row: Row, now: float, *, rpo: bool) -> Backup | Unavailable:
         ill=tuple(ills),
         said=_said(waiting) if off is None and not ills else (),
         query=load_sql("archiver"),
-        next=Next(
-            command="psql -c 'TABLE pg_stat_archiver'", why="the server's log says why the command fails"
-        ),
         notes=_notes(row, failed if not ills else None),
         aged=rpo and off is None,
     )

@@ -52,6 +52,9 @@ def judge(ran: Ran, now: float) -> Backup | Unavailable:
     finished = moment(known.finished)
     if isinstance(finished, Unavailable):
         return finished
+    if known.size is not None and known.size < 0:
+        reason = f"its JSON is not as it should be: size is {known.size:g}"
+        return Unavailable(kind=Absence.BAD_ANSWER, reason=reason, hint="expected bytes")
     ills = []
     if ran.code != 0 or known.ok is False or known.error:
         told = known.error or ran.err or (_last(ran.out) if said is None else "")

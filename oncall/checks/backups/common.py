@@ -146,6 +146,12 @@ def _ills(at: BackupAt, found: Backup, age: float | None) -> list[Ill]:
         ills.append(Ill(severity=Severity.WARNING, text=f"its time is {ahead} in the future"))
     if found.size is not None:
         ills += _sizes(at.least, found.size, found.former[:_FORMER])
+    elif at.least is not None and found.finished is not None:
+        said = f"its size is not known: whether it is {size(at.least)} cannot be said"
+        ills.append(Ill(severity=Severity.UNKNOWN, text=said))
+    if at.within is not None and not found.aged and not found.ill:
+        said = f"when it ended is not known: whether within {write_duration(within(at))} cannot be said"
+        ills.append(Ill(severity=Severity.UNKNOWN, text=said))
     return ills
 
 

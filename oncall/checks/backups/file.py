@@ -33,14 +33,15 @@ _COLUMNS = (
     Column(name="state"),
 )
 # A pattern is an argument, and never anything else: without IFS it is not taken apart, only matched. One that matches
-# nothing stays as it is; then the folder tells why. GNU's and busybox's `stat` have -c, the one of a Mac has -f.
+# nothing stays as it is; then the folder tells why. A link to nothing matches as well, and hides no file after it.
+# GNU's and busybox's `stat` have -c, the one of a Mac has -f.
 _SCRIPT = """
 IFS=
 date +%s
 if stat -c %Y / >/dev/null 2>&1; then o=-c f='%Y %s %f %d:%i %n'; else o=-f f='%m %z %Xp %d:%i %N'; fi
 for p in "$@"; do
   set -- $p
-  if [ -e "$1" ]; then stat -L $o "$f" -- "$@"; continue; fi
+  if [ -e "$1" ] || [ $# -gt 1 ]; then stat -L $o "$f" -- "$@"; continue; fi
   d=${1%/*}
   set -- ${d:-/}
   if [ ! -d "$1" ]; then echo "absent $1"; elif [ ! -r "$1" ] || [ ! -x "$1" ]; then echo "closed $1"; fi
@@ -79,9 +80,16 @@ async def look(at: BackupAt, service: Service, deadline_s: float) -> Backup | Un
         reason += f": {ran.err[:200]}" if ran.err else ""
         return Unavailable(kind=Absence.DENIED, reason=reason, hint="may this login read that folder?")
     found = judge(at.file, entries, float(clock), _folder("absent", listing))
-    words = f"ls -lt {shlex.quote(at.file.rpartition('/')[0] or '/')}"
-    command = f"ssh {ssh} {words}" if ssh else words
+    words = f"ls -lt {_quoted(at.file.rpartition('/')[0] or '/')}"
+    command = f"ssh {ssh} {shlex.quote(words)}" if ssh else words
     return replace(found, query=at.file, next=Next(command=command, why="shows what is there"))
+
+
+def _quoted(pattern: str) -> str:
+    """For a shell that is to match it."""
+    return "".join(
+        part if part in "*?" else shlex.quote(part) for part in re.split(r"([*?])", pattern) if part
+    )
 
 
 def _folder(what: str, listing: str) -> str | None:

@@ -16,7 +16,8 @@ scanned AS (
 )
 SELECT
   s.schemaname || '.' || s.relname AS table,
-  greatest(s.relpages, 0)::bigint * s.block AS size_bytes,
+  -- Not known before its first vacuum or analyze
+  nullif(greatest(s.relpages, 0), 0)::bigint * s.block AS size_bytes,
   s.n_live_tup AS rows,
   s.seq_scan AS whole_scans,
   s.scans_per_day,
