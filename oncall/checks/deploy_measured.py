@@ -13,7 +13,7 @@ from oncall.checks.measured import Asked, expression
 from oncall.checks.model import DAY_S, WEEK_S
 from oncall.clients.many import instants, ranges
 from oncall.clients.prometheus import Matrix, Prometheus, Vector, several
-from oncall.diagnosis.bounds import bounds
+from oncall.diagnosis.bounds import bounds, in_force
 from oncall.diagnosis.lines import Line, finite
 from oncall.diagnosis.metrics import stale_after
 from oncall.diagnosis.readings import floor_of
@@ -100,13 +100,6 @@ def span_of(mark: Mark, end: float, service: Service, interval_s: float | None) 
     )
 
 
-def in_force(spec: SignalSpec, own: SignalSpec | None) -> SignalSpec:
-    """The service file's form of a signal, with our words where it has none."""
-    if own is None:
-        return spec
-    return replace(own, title=own.title or spec.title, unit=own.unit or spec.unit)
-
-
 async def measure(
     server: Prometheus, rules: Rules, service: Service, span: Span, deadline_s: float
 ) -> dict[str, Seen]:
@@ -130,7 +123,7 @@ class _Round:
 
     def _spec(self, rule: Rule) -> SignalSpec:
         assert rule.spec is not None
-        return in_force(rule.spec, self.service.signals.get(rule.signal or ""))
+        return in_force(rule.spec, self.service.signals.get(rule.signal or ""), ours=True)
 
     async def run(self) -> dict[str, Seen]:
         if not self.rules:

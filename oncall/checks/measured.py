@@ -251,5 +251,7 @@ def _coverage(
         return known, None, tuple(slots)
     had = duration(len(series.times) * step)
     young = first > (1 - _KNOWN) * points
-    what = f"history begins {duration(end - series.times[0])} ago" if young else f"only {had} are known"
+    # Between two points of the grid it may have begun: so long ago at most.
+    ago = "less than " + duration(step) if first == points - 1 else duration(end - series.times[0])
+    what = f"history begins {ago} ago" if young else f"only {had} are known"
     return known, f"{what}, of {duration(over_s)}", tuple(slots)

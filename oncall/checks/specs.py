@@ -1,21 +1,15 @@
 """The signals of a check in the form that is in force, and what bounds them."""
 
-from msgspec.structs import replace
-
 from oncall.checks.model import LineSpec
 from oncall.checks.scene import Scene
-from oncall.diagnosis.bounds import own_expression
+from oncall.diagnosis.bounds import in_force, own_expression
 from oncall.model import SignalSpec
 from oncall.signals import FORMS, form_of
 
 
 def spec_of(scene: Scene, name: str) -> SignalSpec:
     """The signal in force: the service file's form with the words of ours."""
-    base, own = scene.check.signals[name], scene.service.signals.get(name)
-    if own is None:
-        return base
-    kept = {k: getattr(base, k) for k in ("title", "unit", "warning", "critical", "share_of")}
-    return replace(own, **{**kept, **{k: v for k in kept if (v := getattr(own, k)) is not None}})
+    return in_force(scene.check.signals[name], scene.service.signals.get(name))
 
 
 def measurable(spec: SignalSpec) -> bool:

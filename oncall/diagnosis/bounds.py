@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from oncall.errors import ConfigError
 from oncall.model import Frozen, Service, Severity, SignalSpec, Threshold
 from oncall.runbook.expression import Expression, Value
@@ -30,6 +32,26 @@ def judge(value: float, warning: float | None, critical: float | None, *, below:
     if beyond(critical):
         return Severity.CRITICAL
     return Severity.WARNING if beyond(warning) else Severity.OK
+
+
+def in_force(base: SignalSpec, own: SignalSpec | None, *, ours: bool = False) -> SignalSpec:
+    """A signal with the form of the service file, where that has one, and our words where it has none.
+
+    Raises ConfigError where it has another unit and no bounds in it (or the bounds are `ours` in any case): those of
+    the runbooks would be of another size."""
+    if own is None:
+        return base
+    bounded = base.warning is not None or base.critical is not None
+    unbounded = own.warning is None and own.critical is None
+    if own.unit is not None and own.unit != base.unit and (ours or (bounded and unbounded)):
+        said = f"the service file has the signal {base.title or 'without a title'} in {own.unit}"
+        raise ConfigError(
+            f"{said}, and the bounds of the runbooks are in {base.unit or 'no unit'}",
+            hint=f"give it `warning` and `critical` in {own.unit}, or a promql that is in {base.unit or 'its unit'}",
+        )
+    kept = {k: getattr(base, k) for k in ("title", "unit", "warning", "critical", "share_of")}
+    given = {k: v for k in kept if (v := getattr(own, k)) is not None}
+    return msgspec.structs.replace(own, **{**kept, **given}, below=own.below or base.below)
 
 
 class Bounds(Frozen, frozen=True):

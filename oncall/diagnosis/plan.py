@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from oncall.diagnosis.bounds import in_force
 from oncall.diagnosis.readings import Gathered, Readings, absence_of_backend
 from oncall.model import Absence, Frozen, Service, SignalReading, SignalSpec, StepReading, Table, Unavailable
 from oncall.runbook.expression import bases
@@ -157,15 +158,6 @@ def specs_of(runbook: Runbook, service: Service) -> dict[str, SignalSpec]:
 
 def _spec(runbook: Runbook, service: Service, name: str) -> SignalSpec:
     return in_force(runbook.signals[name], service.signals.get(name))
-
-
-def in_force(base: SignalSpec, own: SignalSpec | None) -> SignalSpec:
-    """A signal with the form of the service file, where that has one, and our words where it has none."""
-    if own is None:
-        return base
-    kept = {k: getattr(base, k) for k in ("title", "unit", "warning", "critical", "share_of")}
-    given = {k: v for k in kept if (v := getattr(own, k)) is not None}
-    return msgspec.structs.replace(own, **{**kept, **given})
 
 
 def _questions(steps: Iterable[StepSpec]) -> dict[str, Question]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 
 from oncall.clients.many import instants, ranges
 from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector, several
-from oncall.diagnosis.bounds import bounds, own_expression, threshold
+from oncall.diagnosis.bounds import bounds, in_force, own_expression, threshold
 from oncall.diagnosis.metrics import RECENT, SKEW_S, Look, Moment, from_pages, of_metrics, stale_after
-from oncall.diagnosis.plan import in_force
 from oncall.diagnosis.shift import median
 from oncall.model import (
     Absence,

@@ -10,6 +10,8 @@ from msgspec.structs import replace
 
 from oncall.checks.engine import When, run, summary, worst
 from oncall.checks.loader import check, check_files
+from oncall.checks.measured import _coverage
+from oncall.clients.prometheus import Matrix, Series
 from oncall.errors import RunbookError, UsageFault
 from oncall.lab.servers import start_alertmanager, start_prometheus, stop
 from oncall.model import HttpBackend, PrometheusAt, Service, Severity, Threshold
@@ -283,3 +285,10 @@ def test_words_of_the_summary() -> None:
     assert summary([*bad, line]) == "critical: B; unknown: C"
     silent = replace(line, severity=Severity.UNKNOWN, counts=False)
     assert summary([line, silent]) == "all 1 are well"
+
+
+def test_a_history_of_minutes_is_said_to_be_so_short() -> None:
+    alone = Matrix(series=(Series(labels={}, times=(1000.0,), values=(1.0,)),))
+    _, gap, history = _coverage(alone, DAY_S, 1000.0)
+    assert gap == "history begins less than 30 min ago, of 24 h"
+    assert history[-1] == 1.0
