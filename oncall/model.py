@@ -1,5 +1,6 @@
 """Frozen types that cross rooms. Numbers carry their unit in the name or in `unit`; absence carries a reason."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -29,6 +30,14 @@ class Severity(StrEnum):
     WARNING = "warning"
     CRITICAL = "critical"
     UNKNOWN = "unknown"
+
+
+WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
+
+
+def worst(found: Iterable[Severity], none: Severity = Severity.UNKNOWN) -> Severity:
+    """The worst of some severities; `none` where there is not one."""
+    return min(found, key=WORST_FIRST.index, default=none)
 
 
 class Confidence(StrEnum):

@@ -9,6 +9,7 @@ from oncall.clients.prometheus import Prometheus, Vector
 from oncall.diagnosis.bounds import bounds
 from oncall.errors import OncallError
 from oncall.model import (
+    WORST_FIRST,
     Absence,
     Column,
     Frozen,
@@ -34,7 +35,6 @@ SMALL = 25e9
 """Bytes: a file system that is smaller could hardly ever have the target free; it is judged by shares."""
 SMALL_WARNING, SMALL_CRITICAL = 0.10, 0.03
 """Shares that are free: of a small file system, and of the inodes of any."""
-_ORDER = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 _MOST_ROWS = 20
 _COLUMNS = (
     Column(name="mount"),
@@ -133,7 +133,7 @@ async def _own_signal(spec: SignalSpec, limits: Limits, service: Service, deadli
 def line(found: Disks, limits: Limits, ssh: str | Unavailable | None) -> CheckLine:
     """The fullest first, in words all that are not well. Pure."""
     verdicts = sorted(
-        ((m, *judge(m, limits)) for m in found.mounts), key=lambda v: (_ORDER.index(v[1]), v[0].share)
+        ((m, *judge(m, limits)) for m in found.mounts), key=lambda v: (WORST_FIRST.index(v[1]), v[0].share)
     )
     worst, severity, _ = verdicts[0]
     several = len({m.host for m in found.mounts}) > 1
@@ -172,7 +172,7 @@ def judge(mount: Mount, limits: Limits) -> tuple[Severity, str | None]:
             severity, why = Severity.CRITICAL, f"below {figures(100 * LEAST_SHARE)}%"
     inodes = mount.inode_share
     by_inodes = Severity.OK if inodes is None else _below(inodes, SMALL_WARNING, SMALL_CRITICAL)
-    if inodes is not None and _ORDER.index(by_inodes) < _ORDER.index(severity):
+    if inodes is not None and WORST_FIRST.index(by_inodes) < WORST_FIRST.index(severity):
         return by_inodes, f"only {_percent(inodes)} of its inodes are free"
     return severity, why
 

@@ -3,7 +3,7 @@ unknown; the others are there."""
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace as with_changes
 from datetime import UTC, datetime
@@ -19,7 +19,15 @@ from oncall.checks.scene import Scene, present_only, unknown
 from oncall.checks.specs import measurable, spec_of, wholes
 from oncall.diagnosis.bounds import bounds
 from oncall.errors import OncallError
-from oncall.model import Absence, Frozen, Service, Severity, Unavailable
+from oncall.model import (
+    WORST_FIRST,
+    Absence,
+    Frozen,
+    Service,
+    Severity,
+    Unavailable,
+    worst,
+)
 from oncall.model_checks import CheckLine, CheckReport
 from oncall.runbook.loader import Library
 from oncall.scrub import scrub, secrets_of
@@ -30,7 +38,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str, str], None]
 """What a backend is called while it is waited for."""
 TIMEOUT_S = 20.0
-_WORST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 _WHOLE = "="
 """Before the name of a signal that bounds others: asked for its present value."""
 # Module and function of each look that is no signal; imported where a check has such a line.
@@ -140,18 +147,13 @@ def _notes(scene: Scene, skew_s: float | None) -> tuple[str, ...]:
     return (said,)
 
 
-def worst(found: Iterable[Severity]) -> Severity:
-    """The worst of some severities; unknown where there is none."""
-    return min(found, key=_WORST.index, default=Severity.UNKNOWN)
-
-
 def order(report: CheckReport) -> tuple[int, str]:
     """Reports worst first, then by name."""
-    return _WORST.index(report.severity), report.service
+    return WORST_FIRST.index(report.severity), report.service
 
 
 def _order(line: CheckLine) -> tuple[bool, int]:
-    return not line.counts and line.severity is Severity.UNKNOWN, _WORST.index(line.severity)
+    return not line.counts and line.severity is Severity.UNKNOWN, WORST_FIRST.index(line.severity)
 
 
 def summary(lines: list[CheckLine]) -> str:
@@ -163,7 +165,7 @@ def summary(lines: list[CheckLine]) -> str:
     if not bad:
         return f"all {len(counted)} are well"
     parts = []
-    for severity in _WORST[:-1]:
+    for severity in WORST_FIRST[:-1]:
         titles = [line.title for line in bad if line.severity is severity]
         if titles:
             more = f" and {len(titles) - 3} more" if len(titles) > 3 else ""

@@ -6,7 +6,15 @@ from oncall.checks.model import LineSpec
 from oncall.checks.scene import Scene, present_only, unknown
 from oncall.clients.health_endpoints import ENDPOINTS, Endpoint
 from oncall.clients.http import HEALTH_COLUMNS, health
-from oncall.model import Absence, Scalar, Severity, StepReading, Table, Unavailable
+from oncall.model import (
+    Absence,
+    Scalar,
+    Severity,
+    StepReading,
+    Table,
+    Unavailable,
+    worst,
+)
 from oncall.model_checks import CheckLine
 
 _AGAIN_S = 1.0
@@ -38,8 +46,7 @@ def line(name: str, spec: LineSpec, found: dict[str, StepReading]) -> CheckLine:
     """The worst of them; how many are healthy, and what the others say. Pure."""
     verdicts = {path: _severity(path, reading) for path, reading in found.items()}
     well = [path for path, severity in verdicts.items() if severity is Severity.OK]
-    order = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
-    severity = min(verdicts.values(), key=order.index)
+    severity = worst(verdicts.values())
     ill = [f"{path} {_word(found[path])}" for path in found if path not in well]
     said = f"{len(well)} of {len(found)} healthy"
     return CheckLine(

@@ -137,7 +137,7 @@ def _check(
 
 
 def _worst(reports: "list[CheckReport]") -> str:
-    from oncall.checks.engine import worst
+    from oncall.model import worst
 
     return worst(r.severity for r in reports).value
 

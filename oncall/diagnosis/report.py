@@ -26,6 +26,7 @@ from oncall.model import (
     Unavailable,
     Unseen,
     Verdict,
+    worst,
 )
 from oncall.numbers import humane
 from oncall.runbook.model import Runbook
@@ -37,7 +38,6 @@ SKEW_WARNING_S = 30.0
 _HARMLESS = frozenset({Absence.NOT_CONFIGURED, Absence.NOT_APPLICABLE, Absence.PRESENT_ONLY})
 # A signal but the first may be absent where the service does not export it.
 _TOLERATED = _HARMLESS | {Absence.NO_DATA}
-_WORST = [Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK]
 
 
 def signal_report(name: str, facts: Facts, specs: dict[str, SignalSpec]) -> SignalReport:
@@ -125,9 +125,9 @@ def step_report(name: str, reading: StepReading, runbook: Runbook) -> StepReport
 def overall(facts: Facts, signals: dict[str, SignalReport]) -> Severity:
     """The worst symptom; where none is bad, ok only if everything that decides was read."""
     symptoms = facts.runbook.spec.symptoms
-    worst = min((signals[s].severity for s in symptoms), key=_WORST.index)
-    if worst in (Severity.CRITICAL, Severity.WARNING):
-        return worst
+    found = worst(signals[s].severity for s in symptoms)
+    if found in (Severity.CRITICAL, Severity.WARNING):
+        return found
     if signals[symptoms[0]].severity is not Severity.OK or _gaps(facts):
         return Severity.UNKNOWN
     if any(_decides(facts, s) for s in symptoms if signals[s].severity is Severity.UNKNOWN):

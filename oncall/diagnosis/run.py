@@ -8,13 +8,18 @@ from oncall.diagnosis.engine import Ask, Progress, Round
 from oncall.diagnosis.plan import Plan, plan
 from oncall.diagnosis.readings import Gathered
 from oncall.diagnosis.report import diagnosis
-from oncall.model import Diagnosis, Service, Severity, SignalReport, Verdict
+from oncall.model import (
+    WORST_FIRST,
+    Diagnosis,
+    Service,
+    SignalReport,
+    Verdict,
+)
 from oncall.runbook.loader import Library
 
 if TYPE_CHECKING:
     from oncall.clients.postgres import Opened
 
-_WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 _VERDICTS = (Verdict.CAUSES, Verdict.INCONCLUSIVE, Verdict.HEALTHY)
 
 
@@ -54,7 +59,7 @@ def judged(
 def _worst(found: Diagnosis) -> tuple[int, int, float]:
     """By severity, then those with a cause, then by how far the worst symptom is beyond its bound."""
     beyond = max((_beyond(s) for s in found.signals if s.symptom), default=0.0)
-    return _WORST_FIRST.index(found.severity), _VERDICTS.index(found.verdict), -beyond
+    return WORST_FIRST.index(found.severity), _VERDICTS.index(found.verdict), -beyond
 
 
 def _beyond(signal: SignalReport) -> float:

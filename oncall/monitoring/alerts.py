@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Literal
 from oncall.clients.alertmanager import Quiet
 from oncall.clients.prom_alerts import BrokenRule, Raised, Rules
 from oncall.errors import OncallError
-from oncall.model import Absence, Frozen, Next, Service, Severity, Unavailable, Unseen
+from oncall.model import (
+    WORST_FIRST,
+    Absence,
+    Frozen,
+    Next,
+    Service,
+    Severity,
+    Unavailable,
+    Unseen,
+    worst,
+)
 from oncall.model_alerts import Alert, AlertsOfAll, AlertsReport, Muted, Others
 from oncall.monitoring.alert_pairs import Joined, joined
 from oncall.monitoring.alert_sources import Kept, Progress, Seen, ask
@@ -20,7 +30,6 @@ from oncall.numbers import duration
 if TYPE_CHECKING:
     from oncall.runbook.loader import Library
 
-ORDER = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 _UNHEARD_S = 120.0
 """So long an alert may be on its way from Prometheus to Alertmanager."""
 _MOST_BROKEN = 5
@@ -83,7 +92,7 @@ def _of_all(reports: Sequence[AlertsReport], looks: Sequence[Look], found: Seque
         if not any(fits(one.labels, selector) for selector in selectors)
     }
     unclaimed = others_of(nobodys.values(), looks[0].policy, lambda labels: not names & labels.keys())
-    severity = min((r.severity for r in reports), key=ORDER.index, default=Severity.UNKNOWN)
+    severity = worst(r.severity for r in reports)
     if severity is Severity.OK and _ours_perhaps(unclaimed):
         severity = Severity.UNKNOWN
     return AlertsOfAll(
@@ -107,7 +116,7 @@ def _fleet(reports: Sequence[AlertsReport]) -> str:
 
 def _worst(found: AlertsReport) -> tuple[int, int, str]:
     firing = sum(a.state == "firing" and a.severity is found.severity for a in found.alerts)
-    return ORDER.index(found.severity), -firing, found.service
+    return WORST_FIRST.index(found.severity), -firing, found.service
 
 
 # --- the report ----------------------------------------------------------------------------------
@@ -160,13 +169,13 @@ def order(alert: Alert) -> tuple[bool, int, bool, float, str, str]:
     """Firing first, then by severity, those that page before muted ones, the oldest first."""
     age = alert.age_s or 0.0
     names = alert.name, str(sorted(alert.labels.items()))
-    return alert.state != "firing", ORDER.index(alert.severity), alert.muted, -age, *names
+    return alert.state != "firing", WORST_FIRST.index(alert.severity), alert.muted, -age, *names
 
 
 def _severity(alerts: Iterable[Alert], *, dark: bool) -> Severity:
     """That of the worst that fires; with nothing to act upon, unknown where a server could not be asked."""
-    worst = min((a.severity for a in alerts if a.state == "firing"), key=ORDER.index, default=Severity.OK)
-    return Severity.UNKNOWN if worst is Severity.OK and dark else worst
+    found = worst((a.severity for a in alerts if a.state == "firing"), Severity.OK)
+    return Severity.UNKNOWN if found is Severity.OK and dark else found
 
 
 def blind(seen: Seen, selector: Mapping[str, str]) -> bool:
@@ -230,7 +239,7 @@ def others_of(
         Others(name=name, label=label, severity=policy.severity(label), count=count, unlabelled=unlabelled)
         for (name, label, unlabelled), count in counts.items()
     ]
-    return tuple(sorted(others, key=lambda o: (not o.unlabelled, ORDER.index(o.severity), o.name)))
+    return tuple(sorted(others, key=lambda o: (not o.unlabelled, WORST_FIRST.index(o.severity), o.name)))
 
 
 def _may_be(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:

@@ -7,7 +7,16 @@ from itertools import pairwise
 from msgspec.structs import replace
 
 from oncall.diagnosis.bounds import Bounds, bounds, judge, own_expression, threshold
-from oncall.model import Absence, Service, Severity, SignalSpec, StepReading, Table, Unavailable
+from oncall.model import (
+    Absence,
+    Service,
+    Severity,
+    SignalSpec,
+    StepReading,
+    Table,
+    Unavailable,
+    worst,
+)
 from oncall.model_boards import Aside, Bar, Line, Panel
 from oncall.monitoring.board_metrics import Measured, Reading, banded
 from oncall.monitoring.board_model import BoardSpec, PanelSpec
@@ -15,7 +24,6 @@ from oncall.monitoring.board_rows import reading_of, sql_value
 from oncall.monitoring.golden import GOLDEN
 from oncall.numbers import duration
 
-_WORST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 # Nobody asked for it, the service does not export it, or it is not for this moment: the verdict does without.
 _HARMLESS = frozenset({
     Absence.NOT_CONFIGURED, Absence.NOT_APPLICABLE, Absence.PRESENT_ONLY, Absence.NO_DATA, Absence.NOT_INSTALLED,
@@ -80,7 +88,7 @@ def verdict(judged: list[Judged]) -> Severity:
     if not any(j.read for j in banded or judged):
         return Severity.UNKNOWN
     found = [j for j in banded if j.decides]
-    return min((j.panel.severity for j in found), key=_WORST.index, default=Severity.OK)
+    return worst((j.panel.severity for j in found), Severity.OK)
 
 
 def _empty(name: str, spec: PanelSpec, unit: str | None = None) -> Panel:

@@ -7,11 +7,17 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from oncall.model import Absence, HttpBackend, PrometheusAt, Severity, Unavailable
+from oncall.model import (
+    WORST_FIRST,
+    Absence,
+    HttpBackend,
+    PrometheusAt,
+    Severity,
+    Unavailable,
+)
 
 AT_ONCE = 32
 """Services whose own endpoints are asked at the same time; each takes at most three connections."""
-ORDER = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 T = TypeVar("T")
 
 
@@ -56,15 +62,10 @@ def _broken(bug: Exception) -> Unavailable:
     return Unavailable(kind=Absence.BAD_ANSWER, reason=reason, hint="please report this line")
 
 
-def worst(found: Iterable[Severity]) -> Severity:
-    """The worst of some severities, which decides the exit code; unknown where there is none."""
-    return min(found, key=ORDER.index, default=Severity.UNKNOWN)
-
-
 def counted(found: Iterable[Severity]) -> str:
     """`3 of 100 services not well: 2 critical, 1 unknown`."""
     severities = list(found)
-    ill = [(severities.count(s), s.value) for s in ORDER[:-1] if s in severities]
+    ill = [(severities.count(s), s.value) for s in WORST_FIRST[:-1] if s in severities]
     if not ill:
         return {0: "no service", 1: "the one service is well"}.get(
             len(severities), f"all {len(severities)} services well"

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector
-from oncall.model import Absence, PrometheusAt, Unavailable, Unseen
+from oncall.model import (
+    WORST_FIRST,
+    Absence,
+    PrometheusAt,
+    Unavailable,
+    Unseen,
+)
 from oncall.model_acts import AuditList
 from oncall.model_alerts import AlertsReport, Fired, Handover, Silence
 from oncall.monitoring.alert_pairs import joined
 from oncall.monitoring.alert_sources import Kept, Progress, Seen, ask, not_configured
-from oncall.monitoring.alerts import ORDER, Look, fits, report
+from oncall.monitoring.alerts import Look, fits, report
 from oncall.monitoring.silences import own_silences, silence_of
 from oncall.monitoring.trends import Trends, trending
 from oncall.numbers import duration
@@ -147,7 +153,7 @@ def fired_of(
     found = [
         _fired(one, each, selector, end, step, now=_key(one.labels) in present) for one in series if one.times
     ]
-    return tuple(sorted(found, key=lambda f: (ORDER.index(f.severity), not f.now, -f.seconds, f.name)))
+    return tuple(sorted(found, key=lambda f: (WORST_FIRST.index(f.severity), not f.now, -f.seconds, f.name)))
 
 
 def _fired(

@@ -10,9 +10,21 @@ from datetime import UTC, datetime
 from oncall.clients.health_endpoints import ENDPOINTS
 from oncall.clients.health_endpoints import Endpoint as Asked
 from oncall.clients.http import HttpServer, health
-from oncall.model import Absence, Frozen, Next, Scalar, Service, Severity, StepReading, Table, Unavailable
+from oncall.model import (
+    WORST_FIRST,
+    Absence,
+    Frozen,
+    Next,
+    Scalar,
+    Service,
+    Severity,
+    StepReading,
+    Table,
+    Unavailable,
+    worst,
+)
 from oncall.model_status import Endpoint, HealthOfAll, HealthReport, State
-from oncall.monitoring.fleet import AT_ONCE, ORDER, counted, every, worst
+from oncall.monitoring.fleet import AT_ONCE, counted, every
 from oncall.scrub import scrub, secrets_of
 
 AGAIN_S = 1.0
@@ -105,7 +117,7 @@ async def look_at_all(
 def order(found: HealthReport) -> tuple[int, int, str]:
     """Worst first, then by how many endpoints are not well."""
     ill = sum(e.severity is not Severity.OK for e in found.endpoints)
-    return ORDER.index(found.severity), -ill, found.service
+    return WORST_FIRST.index(found.severity), -ill, found.service
 
 
 # --- the report: pure --------------------------------------------------------------------------------
@@ -144,7 +156,7 @@ def lost(name: str, service: Service, why: Unavailable) -> HealthReport:
 def _report(
     name: str, service: Service, found: Iterable[Endpoint], took_ms: int, address: tuple[str, ...]
 ) -> HealthReport:
-    shown = sorted(found, key=lambda e: (e.state == "not_configured", ORDER.index(e.severity)))
+    shown = sorted(found, key=lambda e: (e.state == "not_configured", WORST_FIRST.index(e.severity)))
     severity = worst(e.severity for e in shown if e.state != "not_configured")
     ill = severity in (Severity.CRITICAL, Severity.WARNING)
     command = shlex.join(["oncall", "diagnose", ISSUE, *address])

@@ -10,10 +10,17 @@ from msgspec.structs import replace
 
 from oncall.clients.alertmanager import Alertmanager, Held, Quiet, Term
 from oncall.errors import UsageFault
-from oncall.model import Absence, Frozen, Severity, Unavailable, Unseen
+from oncall.model import (
+    WORST_FIRST,
+    Absence,
+    Frozen,
+    Severity,
+    Unavailable,
+    Unseen,
+)
 from oncall.model_alerts import Hit, Silence, SilenceList, SilencePlan
 from oncall.monitoring.alert_sources import Progress, ask
-from oncall.monitoring.alerts import ORDER, Look, fits
+from oncall.monitoring.alerts import Look, fits
 from oncall.monitoring.matchers import contradicts, matches_all, matches_nothing_named, text_of
 from oncall.monitoring.matchers import fits as term_fits
 from oncall.numbers import duration
@@ -220,7 +227,7 @@ def hit_of(held: Held, each: Look) -> Hit:
 
 def worst_hit(hit: Hit) -> tuple[bool, int, str, bool, str]:
     """The order of hits: those that are loud, the worst, the service's own."""
-    return hit.quiet, ORDER.index(hit.severity), hit.name, not hit.own, str(sorted(hit.labels.items()))
+    return hit.quiet, WORST_FIRST.index(hit.severity), hit.name, not hit.own, str(sorted(hit.labels.items()))
 
 
 def _counted(plan: SilencePlan) -> str:

@@ -8,7 +8,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from oncall.errors import OncallError
-from oncall.model import Next, Service, Severity, SignalReport, Unavailable, Unseen
+from oncall.model import (
+    WORST_FIRST,
+    Next,
+    Service,
+    Severity,
+    SignalReport,
+    Unavailable,
+    Unseen,
+    worst,
+)
 from oncall.model_alerts import Alert, AlertsReport
 from oncall.model_status import (
     AlertCount,
@@ -20,7 +29,7 @@ from oncall.model_status import (
     StatusReport,
 )
 from oncall.monitoring.alerts import Look
-from oncall.monitoring.fleet import ORDER, counted, worst
+from oncall.monitoring.fleet import counted
 from oncall.monitoring.golden import Measured, Wanted, decides, reports
 from oncall.numbers import humane
 from oncall.scrub import scrub, secrets_of
@@ -66,7 +75,7 @@ def report(
     skew = 0.0 if isinstance(seen.measured, Unavailable) else seen.measured.skew_s
     alerts = count_of(seen.alerts, subject.service)
     concerns = tuple(
-        sorted(_concerns(signals, seen.health, alerts, skew), key=lambda c: ORDER.index(c.severity))
+        sorted(_concerns(signals, seen.health, alerts, skew), key=lambda c: WORST_FIRST.index(c.severity))
     )
     severity = _severity(asked, signals, seen, alerts, concerns)
     unseen = tuple(_unseen(asked, signals, seen, actions))
@@ -100,7 +109,7 @@ def _clean(unseen: Unseen, secrets: tuple[str, ...]) -> Unseen:
 def count_of(found: AlertsReport, service: Service) -> AlertCount:
     """How many fire by severity, and their names, worst first; those that page before silenced ones."""
     firing = [a for a in found.alerts if a.state == "firing"]
-    numbers = {s: sum(a.severity is s for a in firing) for s in ORDER}
+    numbers = {s: sum(a.severity is s for a in firing) for s in WORST_FIRST}
     return AlertCount(
         severity=found.severity,
         summary=found.summary,
@@ -320,4 +329,4 @@ def order(found: StatusReport) -> tuple[int, int, int, str]:
     """Worst first, then by how many things are as bad, then by what fires."""
     as_bad = sum(c.severity is found.severity for c in found.concerns)
     firing = found.alerts.critical + found.alerts.warning
-    return ORDER.index(found.severity), -as_bad, -firing, found.service
+    return WORST_FIRST.index(found.severity), -as_bad, -firing, found.service

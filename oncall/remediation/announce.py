@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from oncall.clients.http_faults import Refused, fault, split, status_text
 from oncall.clients.http_options import proxy_for, tls_context
-from oncall.model import Service, Severity, Tls
+from oncall.model import Service, Severity, Tls, worst
 from oncall.model_acts import (
     ActionPlan,
     GuardState,
@@ -209,11 +209,8 @@ def _audit(done: Remediation, by: Who) -> str:
 
 
 def _severity_after(done: Remediation) -> Severity:
-    """The worst of the symptoms now; that of before where none was measured."""
-    worst = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
-    symptoms = done.verification.symptoms if done.verification else ()
-    now = min((s.severity for s in symptoms), key=worst.index, default=None)
-    return now or Severity.UNKNOWN
+    """The worst of the symptoms now; unknown where none was measured."""
+    return worst(s.severity for s in (done.verification.symptoms if done.verification else ()))
 
 
 def _proof(proof: Verification | None) -> Iterator[tuple[str, str]]:

@@ -6,12 +6,15 @@ from typing import Protocol
 
 from oncall.diagnosis.plan import Plan as Asking
 from oncall.diagnosis.readings import Gathered
-from oncall.model import Diagnosis, Severity
+from oncall.model import (
+    Diagnosis,
+    Severity,
+    worst,
+)
 from oncall.model_acts import ActionPlan, SymptomChange
 from oncall.remediation.action import Action
 
 WAIT_S, TIMEOUT_S = 120.0, 10.0
-_WORST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Before:
 
     @property
     def severity(self) -> Severity:
-        return min((d.severity for d in self.found), key=_WORST.index, default=Severity.UNKNOWN)
+        return worst(d.severity for d in self.found)
 
     @property
     def instances(self) -> int:

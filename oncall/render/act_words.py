@@ -7,7 +7,10 @@ from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
-from oncall.model import Severity
+from oncall.model import (
+    WORST_FIRST,
+    Severity,
+)
 from oncall.model_acts import (
     ActionPlan,
     Check,
@@ -33,7 +36,6 @@ _NAME = 60
 _MOST_IDS = 100
 _FEW_DONE = 3
 _MOST_RESULTS = 12
-_WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 _UNTOUCHED = ("gone", "changed")
 # A statement or command to paste, alone or after a few words that introduce it.
 _STATEMENT = re.compile(r"(?:GRANT|ALTER|CREATE|REVOKE|ACL|sudo|setfacl|chmod|chown|systemctl|loginctl) ")
@@ -329,7 +331,7 @@ def check_sign(check: Check) -> tuple[str, Severity]:
 
 def ranked_symptoms(symptoms: Sequence[SymptomChange]) -> list[SymptomChange]:
     """Worst first."""
-    return sorted(symptoms, key=lambda symptom: _WORST_FIRST.index(symptom.severity))
+    return sorted(symptoms, key=lambda symptom: WORST_FIRST.index(symptom.severity))
 
 
 def change_of(symptom: SymptomChange) -> tuple[str, str]:

@@ -7,7 +7,12 @@ from typing import Any
 
 import msgspec
 
-from oncall.model import ChangeReport, Changes, Diagnosis, Severity
+from oncall.model import (
+    ChangeReport,
+    Changes,
+    Diagnosis,
+    worst,
+)
 from oncall.model_acts import ActionPlan, AuditList, AuditShown, AuditVerified, Guards, Remediation
 from oncall.model_alerts import AlertsOfAll, AlertsReport, Handover, SilenceList, SilencePlan
 from oncall.model_boards import Board
@@ -27,7 +32,6 @@ _FIRST = (
     "steps",
     "causes",
 )
-_WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # A JSON encoder lets these through, and a terminal obeys them or shows text in another order.
 _OBEYED = re.compile(
@@ -52,7 +56,7 @@ def diagnoses_json(service: str, diagnoses: Sequence[Diagnosis]) -> bytes:
         "service": service,
         "at": _whole(diagnoses[0].at),
         "duration_ms": max(d.duration_ms for d in diagnoses),
-        "severity": min((d.severity for d in diagnoses), key=_WORST_FIRST.index),
+        "severity": worst(d.severity for d in diagnoses),
         "diagnoses": [_builtins(d) for d in diagnoses],
     }
     return _encode(document)
@@ -110,7 +114,7 @@ def checks_json(reports: Sequence[CheckReport]) -> bytes:
     document = {
         "schema": "oncall/checks/1",
         "check": reports[0].check if reports else None,
-        "severity": min((r.severity for r in reports), key=_WORST_FIRST.index, default=Severity.UNKNOWN),
+        "severity": worst(r.severity for r in reports),
         "services": [
             msgspec.to_builtins(msgspec.structs.replace(report, at=_whole(report.at))) for report in reports
         ],

@@ -5,12 +5,19 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from oncall.model import CauseReport, Confidence, Diagnosis, Severity, StepReport, Unseen
+from oncall.model import (
+    WORST_FIRST,
+    CauseReport,
+    Confidence,
+    Diagnosis,
+    Severity,
+    StepReport,
+    Unseen,
+)
 from oncall.render.words import CONFIDENCE_WORD
 
 _SURE = (Confidence.CONFIRMED, Confidence.LIKELY)
 _NOT_CONFIGURED = "not configured"
-_ORDER = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 
 
 class Line(NamedTuple):
@@ -34,7 +41,7 @@ def counts(found: Sequence[Diagnosis]) -> str:
     severities = [d.severity for d in found]
     if set(severities) == {Severity.OK}:
         return "ALL WELL"
-    told = [(severities.count(severity), severity.value.upper()) for severity in _ORDER]
+    told = [(severities.count(severity), severity.value.upper()) for severity in WORST_FIRST]
     return ", ".join(f"{number} {word}" for number, word in told if number)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from oncall.model import (
+    WORST_FIRST,
     CauseReport,
     Confidence,
     Diagnosis,
@@ -24,12 +25,11 @@ _SUREST_FIRST = (
     Confidence.RULED_OUT,
 )
 _MOST_MISSING = 3
-_WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 
 
 def ranked_signals(signals: Sequence[SignalReport]) -> list[SignalReport]:
     """Worst first, and among equals those that decide the severity."""
-    return sorted(signals, key=lambda signal: (_WORST_FIRST.index(signal.severity), not signal.symptom))
+    return sorted(signals, key=lambda signal: (WORST_FIRST.index(signal.severity), not signal.symptom))
 
 
 def shown_value(signal: SignalReport) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from oncall.checks.engine import When, run, summary, worst
+from oncall.checks.engine import When, run, summary
 from oncall.checks.loader import check, check_files
 from oncall.checks.measured import _coverage
 from oncall.clients.prometheus import Matrix, Series
 from oncall.errors import RunbookError, UsageFault
 from oncall.lab.servers import start_alertmanager, start_prometheus, stop
-from oncall.model import HttpBackend, PrometheusAt, Service, Severity, Threshold
+from oncall.model import HttpBackend, PrometheusAt, Service, Severity, Threshold, worst
 from oncall.model_checks import CheckLine, CheckReport
 from oncall.runbook.loader import library
 from tests.checks.stories import Stories

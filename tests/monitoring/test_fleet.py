@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from oncall.model import Basic, HttpBackend, PrometheusAt, Severity, Unavailable
-from oncall.monitoring.fleet import counted, every, server_of, worst
+from oncall.model import Basic, HttpBackend, PrometheusAt, Severity, Unavailable, worst
+from oncall.monitoring.fleet import counted, every, server_of
 
 OK, W, C, U = Severity.OK, Severity.WARNING, Severity.CRITICAL, Severity.UNKNOWN
 

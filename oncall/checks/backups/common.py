@@ -5,7 +5,17 @@ from statistics import median
 
 from oncall.clients.host import is_here
 from oncall.clients.systemd import HERE, SSH_FAILED, Ran, no_ssh, run
-from oncall.model import Absence, BackupAt, Frozen, Next, Service, Severity, Table, Unavailable
+from oncall.model import (
+    WORST_FIRST,
+    Absence,
+    BackupAt,
+    Frozen,
+    Next,
+    Service,
+    Severity,
+    Table,
+    Unavailable,
+)
 from oncall.model_checks import CheckLine
 from oncall.numbers import duration, size
 from oncall.units import write_duration
@@ -18,7 +28,6 @@ MUCH_SMALLER, HARDLY_ANY = 0.5, 0.1
 """Shares of the usual size (the median of those before) below which a backup is doubted, and none."""
 _FORMER = 7
 _SKEW_S = 60.0
-_WORST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 
 
 class Ill(Frozen, frozen=True):
@@ -99,7 +108,7 @@ def unknown(name: str, at: BackupAt, source: str, why: Unavailable) -> CheckLine
 def line(name: str, at: BackupAt, found: Backup) -> CheckLine:
     """The verdict on a backup, the worst that is said of it first. Pure."""
     age = None if found.finished is None else max(0.0, found.now - found.finished)
-    ills = sorted((*found.ill, *_ills(at, found, age)), key=lambda ill: _WORST.index(ill.severity))
+    ills = sorted((*found.ill, *_ills(at, found, age)), key=lambda ill: WORST_FIRST.index(ill.severity))
     severity = ills[0].severity if ills else Severity.OK
     limit = within(at) if found.aged else None
     return CheckLine(
