@@ -18,7 +18,8 @@ import msgspec
 from oncall.config_checked import checked_complaints
 from oncall.config_rules import service_complaints
 from oncall.errors import ConfigError, OncallError, UsageFault
-from oncall.model import HttpBackend, Service, Tls, Written
+from oncall.model import Written
+from oncall.model_service import HttpBackend, Service, Tls
 from oncall.scrub import secrets_of
 from oncall.yamltext import Document, decode, read
 from oncall.yamlwords import Key, in_words, nearest

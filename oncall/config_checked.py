@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from oncall.config_rules import CONTROL, NAME, SSH, Complaint, is_absolute, is_command, split_url, under
-from oncall.model import BACKUP_KINDS, NO_BACKUPS, BackupAt, Service
+from oncall.model_service import BACKUP_KINDS, NO_BACKUPS, BackupAt, Service
 
 _TARGET = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[\w.-]*\w)?):([0-9]{1,5})", re.ASCII)
 _KINDS_SHOWN = ", ".join(kind.replace("_", "-") for kind in BACKUP_KINDS)

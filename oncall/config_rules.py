@@ -7,7 +7,7 @@ from typing import TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from oncall import dsn
-from oncall.model import (
+from oncall.model_service import (
     SIGNAL_FORMS,
     HttpBackend,
     Limits,

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from msgspec.structs import replace
 
 from oncall import dsn
-from oncall.model import BackupAt, HttpBackend, PostgresAt, RestartBy, Service
+from oncall.model_service import BackupAt, HttpBackend, PostgresAt, RestartBy, Service
 
 MASK = "***"
 SHORTEST = 3

@@ -7,7 +7,8 @@ from contextlib import suppress
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from oncall.model import Absence, Frozen, SignalSpec, Unavailable
+from oncall.model import Absence, Frozen, Unavailable
+from oncall.model_service import SignalSpec
 from oncall.promql import (
     Matcher,
     Selector,

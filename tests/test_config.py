@@ -7,7 +7,7 @@ import pytest
 
 from oncall.config import Config, find_config, lab_folder, load, pick, state_folder
 from oncall.errors import ConfigError, Exit, UsageFault
-from oncall.model import BackupAt, Service
+from oncall.model_service import BackupAt, Service
 from oncall.scrub import masked, secrets_of
 from oncall.units import Duration, Size
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from oncall.clients.prometheus import Prometheus
 from oncall.lab.servers import start_prometheus, stop
-from oncall.model import PrometheusAt
+from oncall.model_service import PrometheusAt
 from oncall.promql import Matcher, Selector, fill, matcher, parse_selector, quote, selectors_in, unquote
 from oncall.signals import together
 from tests.clients.promstand import ask

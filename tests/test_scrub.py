@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oncall.model import Announce, Basic, HttpBackend, PostgresAt, PrometheusAt, RedisAt, RestartBy, Service
+from oncall.model_service import (
+    Announce,
+    Basic,
+    HttpBackend,
+    PostgresAt,
+    PrometheusAt,
+    RedisAt,
+    RestartBy,
+    Service,
+)
 from oncall.scrub import MASK, mask_url, masked, scrub, secrets_of
 
 SECRETS = (

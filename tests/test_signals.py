@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oncall.clients.scrape import Samples, Scrape, scrape
-from oncall.model import Absence, Service, SignalSpec, Unavailable
+from oncall.model import Absence, Unavailable
+from oncall.model_service import Service, SignalSpec
 from oncall.signals import ages_promql, bucket_quantile, from_scrapes, scrape_names, to_promql, together
 from tests.clients.promstand import ask, backfill, major_version, running
 from tests.clients.webstand import Asked, Stand, reply

@@ -21,8 +21,9 @@ from oncall.clients.prometheus import Vector
 from oncall.diagnosis.bounds import Bounds, bounds
 from oncall.diagnosis.shift import median
 from oncall.diagnosis.trend import theil_sen
-from oncall.model import Frozen, Severity, SignalSpec, Unavailable
+from oncall.model import Frozen, Severity, Unavailable
 from oncall.model_checks import CheckLine
+from oncall.model_service import SignalSpec
 from oncall.numbers import humane
 from oncall.signals import to_promql
 

@@ -16,8 +16,9 @@ from oncall.checks.x509 import Certificate, from_der, from_pem
 from oncall.clients.http_faults import Refused
 from oncall.clients.http_options import tls_context
 from oncall.clients.systemd import HERE, SSH_FAILED, no_ssh, run
-from oncall.model import Absence, Column, Frozen, Next, Service, Severity, Table, Tls, Unavailable
+from oncall.model import Absence, Column, Frozen, Next, Severity, Table, Unavailable
 from oncall.model_checks import CheckLine
+from oncall.model_service import Service, Tls
 from oncall.numbers import day, duration
 
 WHY = "A certificate that expires takes everything down at a known moment."

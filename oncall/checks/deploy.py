@@ -15,8 +15,9 @@ from oncall.checks.deploy_measured import Seen, Span, measure, span_of
 from oncall.checks.deploy_probes import Scene, probed
 from oncall.checks.deploy_rules import Rule, Rules, rules
 from oncall.clients.prometheus import Prometheus
-from oncall.model import Absence, Frozen, Next, Service, Table, Unavailable
+from oncall.model import Absence, Frozen, Next, Table, Unavailable
 from oncall.model_deploy import PHASE_S, Decision, DeployLine, DeployReport, Phase
+from oncall.model_service import Service
 from oncall.numbers import clock, day, humane
 from oncall.runbook.loader import Library
 from oncall.scrub import scrub, secrets_of

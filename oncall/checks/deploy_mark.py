@@ -9,8 +9,9 @@ from itertools import pairwise
 
 from oncall.clients.prometheus import Matrix, Prometheus, Series
 from oncall.diagnosis.shift import median
-from oncall.model import Absence, Frozen, SignalSpec, Unavailable
+from oncall.model import Absence, Frozen, Unavailable
 from oncall.model_deploy import PHASE_S, DeployMark, InstanceStarts, Phase
+from oncall.model_service import SignalSpec
 from oncall.promql import Selector, parse_selector, service_matchers
 from oncall.units import promql_duration
 

@@ -19,7 +19,8 @@ from oncall.diagnosis.metrics import stale_after
 from oncall.diagnosis.readings import floor_of
 from oncall.diagnosis.shift import ENOUGH_SAMPLES, iqr, median
 from oncall.diagnosis.trend import leak
-from oncall.model import Absence, Frozen, Service, SignalSpec, Unavailable
+from oncall.model import Absence, Frozen, Unavailable
+from oncall.model_service import Service, SignalSpec
 from oncall.numbers import duration, humane
 from oncall.runbook.expression import Expression
 from oncall.signals import ages_promql, to_promql

@@ -11,8 +11,9 @@ from oncall.checks.deploy_rules import Rule, Rules
 from oncall.diagnosis import asks
 from oncall.diagnosis.metrics import Moment
 from oncall.diagnosis.plan import Question
-from oncall.model import Absence, Column, Frozen, Service, Severity, Table, Unavailable
+from oncall.model import Absence, Column, Frozen, Severity, Table, Unavailable
 from oncall.model_checks import CheckLine
+from oncall.model_service import Service
 from oncall.numbers import clock
 
 _MOST = 5

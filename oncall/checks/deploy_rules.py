@@ -8,8 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from oncall.errors import RunbookError
-from oncall.model import Frozen, SignalSpec, Written
+from oncall.model import Frozen, Written
 from oncall.model_deploy import Phase
+from oncall.model_service import SignalSpec
 from oncall.runbook.expression import Expression
 from oncall.runbook.loader import LIMITS, Library, check_signal, fail
 from oncall.runbook.model import Condition, Identifier

@@ -15,13 +15,12 @@ from oncall.model import (
     Frozen,
     Next,
     Scalar,
-    Service,
     Severity,
-    SignalSpec,
     Table,
     Unavailable,
 )
 from oncall.model_checks import CheckLine
+from oncall.model_service import Service, SignalSpec
 from oncall.numbers import figures, size
 from oncall.signals import to_promql
 

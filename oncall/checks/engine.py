@@ -19,16 +19,9 @@ from oncall.checks.scene import Scene, present_only, unknown
 from oncall.checks.specs import measurable, spec_of, wholes
 from oncall.diagnosis.bounds import bounds
 from oncall.errors import OncallError
-from oncall.model import (
-    WORST_FIRST,
-    Absence,
-    Frozen,
-    Service,
-    Severity,
-    Unavailable,
-    worst,
-)
+from oncall.model import WORST_FIRST, Absence, Frozen, Severity, Unavailable, worst
 from oncall.model_checks import CheckLine, CheckReport
+from oncall.model_service import Service
 from oncall.runbook.loader import Library
 from oncall.scrub import scrub, secrets_of
 

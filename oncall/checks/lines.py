@@ -6,8 +6,9 @@ from oncall.checks.measured import Measured
 from oncall.checks.model import LineSpec
 from oncall.checks.scene import Scene, unknown
 from oncall.diagnosis.bounds import Bounds
-from oncall.model import Absence, Next, Severity, SignalSpec, Unavailable
+from oncall.model import Absence, Next, Severity, Unavailable
 from oncall.model_checks import CheckLine
+from oncall.model_service import SignalSpec
 from oncall.numbers import humane
 from oncall.promql import selectors_in
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from oncall.checks.model import Check, CheckFile, LineSpec
 from oncall.errors import RunbookError, UsageFault
-from oncall.model import SignalSpec
+from oncall.model_service import SignalSpec
 from oncall.runbook.expression import bases
 from oncall.runbook.loader import Checker, Library, check_signal, fail
 from oncall.runbook.model import Runbook, RunbookFile

@@ -8,7 +8,8 @@ from oncall.checks.model import DAY_S, WEEK_S
 from oncall.clients.many import instants, ranges
 from oncall.clients.prometheus import Matrix, Prometheus, Vector, several
 from oncall.diagnosis.metrics import stale_after
-from oncall.model import Absence, Frozen, SignalSpec, Unavailable
+from oncall.model import Absence, Frozen, Unavailable
+from oncall.model_service import SignalSpec
 from oncall.numbers import duration
 from oncall.signals import ages_promql, to_promql
 from oncall.units import promql_duration

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from oncall.model import Frozen, SignalSpec, Written
+from oncall.model import Frozen, Written
+from oncall.model_service import SignalSpec
 from oncall.runbook.model import Condition, Identifier, Runbook, StepSpec, Template
 from oncall.units import Duration
 

@@ -9,7 +9,8 @@ from oncall.clients.host import where_from
 from oncall.clients.many import instants
 from oncall.clients.prometheus import Prometheus, Vector
 from oncall.clients.systemd import HERE, SSH_FAILED, no_ssh, run
-from oncall.model import Absence, Frozen, Service, SignalSpec, Unavailable
+from oncall.model import Absence, Frozen, Unavailable
+from oncall.model_service import Service, SignalSpec
 from oncall.signals import to_promql
 
 

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from oncall.checks.model import Check, LineSpec
-from oncall.model import Next, Service, Severity
+from oncall.model import Next, Severity
 from oncall.model_checks import CheckLine
+from oncall.model_service import Service
 
 if TYPE_CHECKING:
     from oncall.clients.prometheus import Prometheus

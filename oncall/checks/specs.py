@@ -3,7 +3,7 @@
 from oncall.checks.model import LineSpec
 from oncall.checks.scene import Scene
 from oncall.diagnosis.bounds import in_force, own_expression
-from oncall.model import SignalSpec
+from oncall.model_service import SignalSpec
 from oncall.signals import FORMS, form_of
 
 

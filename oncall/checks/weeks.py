@@ -12,8 +12,9 @@ from oncall.checks.scene import Scene, no_prometheus, unknown
 from oncall.checks.specs import named
 from oncall.diagnosis.bounds import Bounds, bounds
 from oncall.diagnosis.shift import CLEAR_SHIFT, iqr, median, quantile
-from oncall.model import Frozen, Severity, SignalSpec, Unavailable
+from oncall.model import Frozen, Severity, Unavailable
 from oncall.model_checks import CheckLine
+from oncall.model_service import SignalSpec
 from oncall.numbers import humane
 
 WEEK = 7

@@ -12,8 +12,9 @@ from oncall.errors import Exit, OncallError, UsageFault
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from oncall.model import Service, Unavailable
+    from oncall.model import Unavailable
     from oncall.model_alerts import AlertsOfAll, SilenceList, SilencePlan
+    from oncall.model_service import Service
     from oncall.monitoring.alerts import Look
     from oncall.monitoring.silences import Wanted
     from oncall.runbook.loader import Library

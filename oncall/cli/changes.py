@@ -11,7 +11,7 @@ from oncall.errors import Exit, UsageFault
 
 if TYPE_CHECKING:
     from oncall.diagnosis.changes import Asked
-    from oncall.model import Changes
+    from oncall.model_changes import Changes
 
 
 def changes(

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from oncall.checks.engine import When
     from oncall.checks.model import Check
     from oncall.errors import OncallError
-    from oncall.model import Service
     from oncall.model_checks import CheckReport
+    from oncall.model_service import Service
     from oncall.runbook.loader import Library
 
 _EXITS = {"ok": Exit.OK, "warning": Exit.WARNING, "critical": Exit.CRITICAL, "unknown": Exit.UNKNOWN}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from oncall.config import Config
-    from oncall.model import Service
+    from oncall.model_service import Service
 
 
 T = TypeVar("T")

@@ -11,7 +11,8 @@ from oncall.cli.common import ConfigOption, Options, Output, OutputOption, Servi
 from oncall.errors import ConfigError, Exit, UsageFault
 
 if TYPE_CHECKING:
-    from oncall.model import ConfigCheck, Service
+    from oncall.model import ConfigCheck
+    from oncall.model_service import Service
 
 app = typer.Typer(help="The service file: write one, check it, show it.", no_args_is_help=True)
 

@@ -13,8 +13,8 @@ from oncall.cli.common import ConfigOption, Options, Output, OutputOption, Servi
 from oncall.errors import Exit, UsageFault
 
 if TYPE_CHECKING:
-    from oncall.model import Service
     from oncall.model_boards import Board
+    from oncall.model_service import Service
     from oncall.monitoring.board_data import Looking
     from oncall.monitoring.board_model import BoardSpec
     from oncall.runbook.loader import Library

@@ -10,7 +10,7 @@ from oncall.cli.common import ConfigOption, Options, Output, OutputOption, Servi
 from oncall.errors import Exit, UsageFault
 
 if TYPE_CHECKING:
-    from oncall.model import Service
+    from oncall.model_service import Service
     from oncall.model_status import HealthOfAll
 
 EXITS = {"ok": Exit.OK, "warning": Exit.WARNING, "critical": Exit.CRITICAL, "unknown": Exit.UNKNOWN}

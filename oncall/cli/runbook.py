@@ -10,7 +10,7 @@ from oncall.cli.common import ConfigOption, Options, Output, OutputOption, Servi
 from oncall.cli.diagnose import complete_issue
 
 if TYPE_CHECKING:
-    from oncall.model import Service
+    from oncall.model_service import Service
     from oncall.runbook.loader import Library
 
 app = typer.Typer(help="The runbooks: list, show with every query, check.", no_args_is_help=True)
@@ -22,7 +22,7 @@ RunbooksOption = Annotated[
 
 def _books(options: Options, more: Path | None) -> "tuple[Library, Service]":
     """The runbooks of the chosen service; those of the tool where no service is configured."""
-    from oncall.model import Service
+    from oncall.model_service import Service
     from oncall.runbook.loader import runbooks_of
 
     config = options.load()

@@ -11,7 +11,8 @@ from oncall.cli.health import EXITS, AllOption, chosen
 from oncall.errors import OncallError, UsageFault
 
 if TYPE_CHECKING:
-    from oncall.model import Service, Unavailable
+    from oncall.model import Unavailable
+    from oncall.model_service import Service
     from oncall.model_status import LastAction, StatusOfAll
     from oncall.monitoring.status_report import Subject
 

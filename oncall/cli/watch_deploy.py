@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
 
     from oncall.checks.deploy import Asked
-    from oncall.model import Service
     from oncall.model_deploy import DeployReport, Phase
+    from oncall.model_service import Service
     from oncall.runbook.loader import Library
 
 _EXITS = {"keep": Exit.OK, "watch": Exit.WARNING, "roll_back": Exit.CRITICAL, "unknown": Exit.UNKNOWN}

@@ -12,7 +12,8 @@ from oncall.clients.http import Data, Fetched, HttpServer
 from oncall.clients.http_faults import bad, one_line
 from oncall.clients.http_json import ask_json, read_json
 from oncall.clients.server_clock import skew_of
-from oncall.model import Absence, Frozen, HttpBackend, Met, Unavailable
+from oncall.model import Absence, Frozen, Met, Unavailable
+from oncall.model_service import HttpBackend
 
 T = TypeVar("T")
 _WHAT = "Alertmanager"

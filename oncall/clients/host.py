@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from oncall.clients.http_options import is_loopback
 from oncall.clients.systemd import SSH_FAILED, no_ssh, run
-from oncall.model import Absence, Column, Service, StepReading, Table, Unavailable
+from oncall.model import Absence, Column, StepReading, Table, Unavailable
+from oncall.model_service import Service
 
 FILES = (
     "/proc/stat",

@@ -23,19 +23,8 @@ from oncall.clients.http_faults import (
     where,
 )
 from oncall.clients.http_options import asyncio_alone, authorization, is_loopback, proxy_for, tls_context
-from oncall.model import (
-    Absence,
-    Basic,
-    Column,
-    Frozen,
-    HttpBackend,
-    Scalar,
-    Service,
-    StepReading,
-    Table,
-    Tls,
-    Unavailable,
-)
+from oncall.model import Absence, Column, Frozen, Scalar, StepReading, Table, Unavailable
+from oncall.model_service import Basic, HttpBackend, Service, Tls
 
 if TYPE_CHECKING:
     import httpx

@@ -6,7 +6,8 @@ import msgspec
 
 from oncall.clients.http import Fetched, HttpServer
 from oncall.clients.http_faults import bad, status_fault
-from oncall.model import HttpBackend, Unavailable
+from oncall.model import Unavailable
+from oncall.model_service import HttpBackend
 
 T = TypeVar("T")
 _CAP_BYTES = 2**20

@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote
 
 from oncall.clients.http_faults import Refused
-from oncall.model import Absence, Basic, Tls, Unavailable
+from oncall.model import Absence, Unavailable
+from oncall.model_service import Basic, Tls
 
 
 def authorization(basic: Basic | None, bearer: str | None, parts: SplitResult) -> dict[str, str]:

@@ -14,7 +14,8 @@ from oncall.clients.http_options import proxy_for
 from oncall.clients.pg_dsn import hosts_of as pg_hosts
 from oncall.clients.pg_dsn import look_up, parse_dsn
 from oncall.errors import ConfigError
-from oncall.model import Absence, Column, Frozen, Scalar, Service, StepReading, Table, Unavailable
+from oncall.model import Absence, Column, Frozen, Scalar, StepReading, Table, Unavailable
+from oncall.model_service import Service
 
 COLUMNS = (
     Column(name="backend"),

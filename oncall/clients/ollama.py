@@ -10,7 +10,8 @@ import msgspec
 
 from oncall.clients.http import Fetched, HttpServer
 from oncall.clients.http_json import ask_json, get, read_json
-from oncall.model import Column, HttpBackend, Met, Scalar, StepReading, Table, Unavailable
+from oncall.model import Column, Met, Scalar, StepReading, Table, Unavailable
+from oncall.model_service import HttpBackend
 
 SERVER_COLUMNS = (
     Column(name="version"),

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from oncall.clients.pg_facts import ServerFacts
 from oncall.clients.pg_text import identifier
 from oncall.clients.postgres import Answers, Question, ask
-from oncall.model import Absence, Met, PostgresAt, Right, Table, Unavailable
+from oncall.model import Absence, Met, Right, Table, Unavailable
+from oncall.model_service import PostgresAt
 
 _ROUND_TRIP = Question(id="round_trip", sql="SELECT 1 AS one")
 # The role exists from PostgreSQL 16 on.

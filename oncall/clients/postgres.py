@@ -15,7 +15,8 @@ from oncall.clients.pg_session import Session, settings
 from oncall.clients.pg_text import check_sql, fill, load_sql, variables_of
 from oncall.clients.pg_values import column, query_text
 from oncall.clients.pg_wire import MOST_ROWS, Refused, Rows, Wire, connect
-from oncall.model import Absence, Frozen, PostgresAt, Scalar, StepReading, Table, Unavailable
+from oncall.model import Absence, Frozen, Scalar, StepReading, Table, Unavailable
+from oncall.model_service import PostgresAt
 
 __all__ = [
     "Answers",

@@ -12,7 +12,8 @@ from oncall.clients.http import CAP_BYTES, Fetched, HttpServer
 from oncall.clients.http_faults import one_line
 from oncall.clients.http_json import read_json
 from oncall.clients.server_clock import skew_of
-from oncall.model import Frozen, PrometheusAt, Unavailable
+from oncall.model import Frozen, Unavailable
+from oncall.model_service import PrometheusAt
 
 _JSON = "application/json"
 _WHAT = "the Prometheus API"

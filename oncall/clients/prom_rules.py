@@ -6,7 +6,8 @@ import msgspec
 
 from oncall.clients.http import CAP_BYTES, HttpServer
 from oncall.clients.http_json import read_json
-from oncall.model import Frozen, PrometheusAt, Unavailable
+from oncall.model import Frozen, Unavailable
+from oncall.model_service import PrometheusAt
 
 _JSON = "application/json"
 

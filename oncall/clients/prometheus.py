@@ -11,7 +11,8 @@ import msgspec
 from oncall.clients.http import Fetched, HttpServer
 from oncall.clients.http_faults import bad, one_line, status_fault, status_text
 from oncall.clients.server_clock import skew_of
-from oncall.model import Absence, Frozen, PrometheusAt, Unavailable
+from oncall.model import Absence, Frozen, Unavailable
+from oncall.model_service import PrometheusAt
 from oncall.promql import quote
 from oncall.units import promql_duration
 

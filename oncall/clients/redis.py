@@ -8,7 +8,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
-from oncall.model import Absence, Met, RedisAt, Right, Unavailable
+from oncall.model import Absence, Met, Right, Unavailable
+from oncall.model_service import RedisAt
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

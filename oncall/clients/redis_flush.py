@@ -24,7 +24,8 @@ from oncall.clients.redis_wire import (
     open_wire,
 )
 from oncall.errors import ConfigError
-from oncall.model import Absence, Frozen, RedisAt, Unavailable
+from oncall.model import Absence, Frozen, Unavailable
+from oncall.model_service import RedisAt
 
 MOST_ATOMIC = 5000
 """Keys that one atomic step looks at before FLUSHDB: some 4 µs each, in which nobody else is served."""

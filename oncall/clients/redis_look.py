@@ -14,7 +14,8 @@ from oncall.clients.redis_answers import MOST_CLIENTS, Came
 from oncall.clients.redis_walk import Batch
 from oncall.clients.redis_wire import MOST_BYTES, TooMuch, Wire, connections, open_wire, why_lost
 from oncall.errors import ConfigError
-from oncall.model import Absence, Frozen, RedisAt, StepReading, Unavailable
+from oncall.model import Absence, Frozen, StepReading, Unavailable
+from oncall.model_service import RedisAt
 
 BUDGET_S = 0.12
 """For the sample of keys, in seconds."""

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 from oncall.clients.ajar import ajar
 from oncall.clients.redis import fault, where
 from oncall.errors import ConfigError
-from oncall.model import Absence, Frozen, RedisAt, Unavailable
+from oncall.model import Absence, Frozen, Unavailable
+from oncall.model_service import RedisAt
 
 Word: TypeAlias = str | bytes
 Command: TypeAlias = tuple[Word, ...]

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from oncall.clients.http import Fetched, HttpServer
 from oncall.clients.http_faults import Refused, bad, one_line, status_fault
-from oncall.model import Absence, Frozen, Service, Unavailable
+from oncall.model import Absence, Frozen, Unavailable
+from oncall.model_service import Service
 
 CAP_BYTES = 128 * 2**20
 KEPT_BYTES = 16 * 2**20

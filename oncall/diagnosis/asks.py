@@ -10,7 +10,8 @@ import msgspec
 from oncall.diagnosis.metrics import Moment, table_from_prometheus
 from oncall.diagnosis.plan import Question
 from oncall.diagnosis.readings import DatabaseTarget
-from oncall.model import Absence, Frozen, Service, StepReading, Unavailable, Unseen
+from oncall.model import Absence, Frozen, StepReading, Unavailable, Unseen
+from oncall.model_service import Service
 from oncall.scrub import scrub, secrets_of
 
 if TYPE_CHECKING:

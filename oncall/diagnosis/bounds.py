@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import msgspec
 
 from oncall.errors import ConfigError
-from oncall.model import Frozen, Service, Severity, SignalSpec, Threshold
+from oncall.model import Frozen, Severity
+from oncall.model_service import Service, SignalSpec, Threshold
 from oncall.runbook.expression import Expression, Value
 
 

@@ -15,7 +15,9 @@ from oncall.diagnosis import compared
 from oncall.diagnosis.compared import Span
 from oncall.diagnosis.series import Row, Times, rows, sort_of
 from oncall.diagnosis.shift import median
-from oncall.model import Absence, ChangeReport, Changes, Frozen, LeftOut, Service, Unavailable
+from oncall.model import Absence, Frozen, Unavailable
+from oncall.model_changes import ChangeReport, Changes, LeftOut
+from oncall.model_service import Service
 from oncall.promql import Matcher, service_matchers
 
 SAMPLES = 400_000

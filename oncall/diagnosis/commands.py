@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from oncall.model import Service, Unavailable
+from oncall.model import Unavailable
+from oncall.model_service import Service
 
 if TYPE_CHECKING:
     from oncall.diagnosis.readings import DatabaseTarget, Facts

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from oncall.diagnosis.series import Row
 from oncall.diagnosis.shift import CLEAR_SHIFT, ENOUGH_SAMPLES, change, median
-from oncall.model import Absence, ChangeReport, Unavailable
+from oncall.model import Absence, Unavailable
+from oncall.model_changes import ChangeReport
 from oncall.numbers import clock, duration
 
 RECENT = 5

@@ -20,7 +20,8 @@ from oncall.diagnosis.metrics import (
 )
 from oncall.diagnosis.plan import Plan, Question
 from oncall.diagnosis.readings import Gathered
-from oncall.model import Absence, Frozen, Service, SignalReading, SignalSpec, Unavailable, Unseen
+from oncall.model import Absence, Frozen, SignalReading, Unavailable, Unseen
+from oncall.model_service import Service, SignalSpec
 
 if TYPE_CHECKING:
     from oncall.clients.postgres import Opened

@@ -9,16 +9,8 @@ from msgspec.structs import replace
 from oncall.diagnosis.plan import Plan
 from oncall.diagnosis.readings import Gathered
 from oncall.diagnosis.redact import retold
-from oncall.model import (
-    SIGNAL_FORMS,
-    Frozen,
-    HttpBackend,
-    Scalar,
-    Service,
-    SignalSpec,
-    StepReading,
-    Unavailable,
-)
+from oncall.model import Frozen, Scalar, StepReading, Unavailable
+from oncall.model_service import SIGNAL_FORMS, HttpBackend, Service, SignalSpec
 from oncall.scrub import masked, scrub, secrets_of
 
 Form = Mapping[str, str | float | dict[str, str]]

@@ -9,17 +9,8 @@ from oncall.clients.http import HttpServer
 from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector, several
 from oncall.clients.scrape import Scrape, scrape
 from oncall.diagnosis.shift import median
-from oncall.model import (
-    Absence,
-    Column,
-    Frozen,
-    Service,
-    SignalReading,
-    SignalSpec,
-    StepReading,
-    Table,
-    Unavailable,
-)
+from oncall.model import Absence, Column, Frozen, SignalReading, StepReading, Table, Unavailable
+from oncall.model_service import Service, SignalSpec
 from oncall.signals import PromQL, ages_promql, from_scrapes, scrape_names, to_promql, together
 
 POINTS = 240

@@ -6,7 +6,8 @@ import msgspec
 
 from oncall.diagnosis.bounds import in_force
 from oncall.diagnosis.readings import Gathered, Readings, absence_of_backend
-from oncall.model import Absence, Frozen, Service, SignalReading, SignalSpec, StepReading, Table, Unavailable
+from oncall.model import Absence, Frozen, SignalReading, StepReading, Table, Unavailable
+from oncall.model_service import Service, SignalSpec
 from oncall.runbook.expression import bases
 from oncall.runbook.model import PROBES, Runbook, StepSpec
 

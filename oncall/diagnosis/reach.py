@@ -14,19 +14,8 @@ from typing import Literal, TypeAlias
 from msgspec.structs import replace
 
 from oncall.errors import ConfigError
-from oncall.model import (
-    Absence,
-    ConfigCheck,
-    HttpBackend,
-    Met,
-    PostgresAt,
-    PrometheusAt,
-    Reach,
-    Right,
-    Service,
-    Severity,
-    Unavailable,
-)
+from oncall.model import Absence, ConfigCheck, Met, Reach, Right, Severity, Unavailable
+from oncall.model_service import HttpBackend, PostgresAt, PrometheusAt, Service
 from oncall.scrub import mask_url, scrub, secrets_of
 
 Meeting: TypeAlias = Callable[[float], Awaitable[Met | Unavailable]]

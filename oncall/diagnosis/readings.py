@@ -6,17 +6,8 @@ from datetime import datetime
 from oncall.diagnosis.bounds import own_expression
 from oncall.diagnosis.shift import ENOUGH_SAMPLES, Change, change, rose_at
 from oncall.diagnosis.trend import LEAST, Trend, along, leak
-from oncall.model import (
-    Absence,
-    Frozen,
-    Service,
-    SignalReading,
-    SignalSpec,
-    StepReading,
-    Table,
-    Unavailable,
-    Unseen,
-)
+from oncall.model import Absence, Frozen, SignalReading, StepReading, Table, Unavailable, Unseen
+from oncall.model_service import Service, SignalSpec
 from oncall.runbook.expression import Value, bases
 from oncall.runbook.model import Runbook
 

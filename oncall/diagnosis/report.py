@@ -14,11 +14,9 @@ from oncall.model import (
     Confidence,
     Diagnosis,
     Next,
-    Service,
     Severity,
     SignalReading,
     SignalReport,
-    SignalSpec,
     StepReading,
     StepReport,
     Summary,
@@ -28,6 +26,7 @@ from oncall.model import (
     Verdict,
     worst,
 )
+from oncall.model_service import Service, SignalSpec
 from oncall.numbers import humane
 from oncall.runbook.model import Runbook
 

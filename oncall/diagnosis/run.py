@@ -8,13 +8,8 @@ from oncall.diagnosis.engine import Ask, Progress, Round
 from oncall.diagnosis.plan import Plan, plan
 from oncall.diagnosis.readings import Gathered
 from oncall.diagnosis.report import diagnosis
-from oncall.model import (
-    WORST_FIRST,
-    Diagnosis,
-    Service,
-    SignalReport,
-    Verdict,
-)
+from oncall.model import WORST_FIRST, Diagnosis, SignalReport, Verdict
+from oncall.model_service import Service
 from oncall.runbook.loader import Library
 
 if TYPE_CHECKING:

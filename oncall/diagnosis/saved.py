@@ -15,17 +15,8 @@ from oncall.diagnosis.kept import Form, Saved
 from oncall.diagnosis.readings import DatabaseTarget, Gathered
 from oncall.diagnosis.redact import redacted
 from oncall.errors import UsageFault
-from oncall.model import (
-    Column,
-    Frozen,
-    Scalar,
-    Service,
-    SignalReading,
-    StepReading,
-    Table,
-    Unavailable,
-    Unseen,
-)
+from oncall.model import Column, Frozen, Scalar, SignalReading, StepReading, Table, Unavailable, Unseen
+from oncall.model_service import Service
 from oncall.units import Duration, Size
 
 SCHEMA = "oncall/saved/1"

@@ -7,16 +7,9 @@ from oncall.clients.pg_text import fill
 from oncall.clients.postgres import load_sql
 from oncall.diagnosis.bounds import threshold
 from oncall.diagnosis.plan import question
-from oncall.model import (
-    Service,
-    ShownCause,
-    ShownEvidence,
-    ShownRunbook,
-    ShownSignal,
-    ShownStep,
-    SignalSpec,
-    Unavailable,
-)
+from oncall.model import Unavailable
+from oncall.model_service import Service, SignalSpec
+from oncall.model_shown import ShownCause, ShownEvidence, ShownRunbook, ShownSignal, ShownStep
 from oncall.runbook.model import CauseSpec, EvidenceSpec, Runbook, StepSpec
 from oncall.signals import to_promql
 

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from oncall.clients.alertmanager import Alertmanager, Held, Quiet
 from oncall.clients.prom_alerts import Rules, raised_alerts
-from oncall.model import Absence, Frozen, HttpBackend, PrometheusAt, Service, Unavailable
+from oncall.model import Absence, Frozen, Unavailable
+from oncall.model_service import HttpBackend, PrometheusAt, Service
 
 AT_ONCE = 16
 """Servers that are asked at the same time."""

@@ -10,18 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from oncall.clients.alertmanager import Quiet
 from oncall.clients.prom_alerts import BrokenRule, Raised, Rules
 from oncall.errors import OncallError
-from oncall.model import (
-    WORST_FIRST,
-    Absence,
-    Frozen,
-    Next,
-    Service,
-    Severity,
-    Unavailable,
-    Unseen,
-    worst,
-)
+from oncall.model import WORST_FIRST, Absence, Frozen, Next, Severity, Unavailable, Unseen, worst
 from oncall.model_alerts import Alert, AlertsOfAll, AlertsReport, Muted, Others
+from oncall.model_service import Service
 from oncall.monitoring.alert_pairs import Joined, joined
 from oncall.monitoring.alert_sources import Kept, Progress, Seen, ask
 from oncall.monitoring.escalation import Policy

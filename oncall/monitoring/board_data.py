@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from oncall.clients.prometheus import Prometheus
 from oncall.diagnosis.asks import NO_LOOK_BACK
-from oncall.model import Absence, Frozen, Service, Severity, SignalSpec, StepReading, Unavailable
+from oncall.model import Absence, Frozen, Severity, StepReading, Unavailable
 from oncall.model_boards import Board, Panel
+from oncall.model_service import Service, SignalSpec
 from oncall.monitoring.board_judge import Scene, panels
 from oncall.monitoring.board_metrics import (
     POINTS,

@@ -7,17 +7,9 @@ from itertools import pairwise
 from msgspec.structs import replace
 
 from oncall.diagnosis.bounds import Bounds, bounds, judge, own_expression, threshold
-from oncall.model import (
-    Absence,
-    Service,
-    Severity,
-    SignalSpec,
-    StepReading,
-    Table,
-    Unavailable,
-    worst,
-)
+from oncall.model import Absence, Severity, StepReading, Table, Unavailable, worst
 from oncall.model_boards import Aside, Bar, Line, Panel
+from oncall.model_service import Service, SignalSpec
 from oncall.monitoring.board_metrics import Measured, Reading, banded
 from oncall.monitoring.board_model import BoardSpec, PanelSpec
 from oncall.monitoring.board_rows import reading_of, sql_value

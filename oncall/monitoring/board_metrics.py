@@ -10,7 +10,8 @@ from oncall.clients.many import instants, ranges
 from oncall.clients.prometheus import Matrix, Prometheus, Sample, Vector, several
 from oncall.diagnosis.bounds import own_expression, threshold
 from oncall.diagnosis.metrics import SKEW_S, stale_after
-from oncall.model import Absence, Frozen, Service, SignalSpec, Unavailable
+from oncall.model import Absence, Frozen, Unavailable
+from oncall.model_service import Service, SignalSpec
 from oncall.monitoring.board_model import BoardSpec, PanelSpec
 from oncall.monitoring.board_promql import split, whole_of
 from oncall.monitoring.golden import ended

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from oncall.model import Frozen, SignalSpec, Written
+from oncall.model import Frozen, Written
 from oncall.model_boards import Kind
+from oncall.model_service import SignalSpec
 from oncall.runbook.model import Identifier
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from oncall.clients.http import HttpServer
 from oncall.clients.scrape import Scrape, scrape
-from oncall.model import Absence, Service, SignalSpec, Unavailable
+from oncall.model import Absence, Unavailable
+from oncall.model_service import Service, SignalSpec
 from oncall.monitoring.board_metrics import Reading
 from oncall.signals import from_scrapes, scrape_names
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from oncall.model import SignalSpec
+from oncall.model_service import SignalSpec
 from oncall.promql import Matcher, Selector, parse_selector, service_matchers
 from oncall.signals import form_of
 from oncall.units import promql_duration

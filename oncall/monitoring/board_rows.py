@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from oncall.clients import postgres as client
-from oncall.model import Absence, PostgresAt, StepReading, Table, Unavailable
+from oncall.model import Absence, StepReading, Table, Unavailable
+from oncall.model_service import PostgresAt
 from oncall.monitoring.board_metrics import Reading
 from oncall.monitoring.board_model import BoardSpec, PanelSpec
 

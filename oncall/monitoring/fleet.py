@@ -7,14 +7,8 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from oncall.model import (
-    WORST_FIRST,
-    Absence,
-    HttpBackend,
-    PrometheusAt,
-    Severity,
-    Unavailable,
-)
+from oncall.model import WORST_FIRST, Absence, Severity, Unavailable
+from oncall.model_service import HttpBackend, PrometheusAt
 
 AT_ONCE = 32
 """Services whose own endpoints are asked at the same time; each takes at most three connections."""

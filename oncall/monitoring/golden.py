@@ -11,16 +11,8 @@ from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector, severa
 from oncall.diagnosis.bounds import bounds, in_force, own_expression, threshold
 from oncall.diagnosis.metrics import RECENT, SKEW_S, Look, Moment, from_pages, of_metrics, stale_after
 from oncall.diagnosis.shift import median
-from oncall.model import (
-    Absence,
-    Frozen,
-    PrometheusAt,
-    Service,
-    Severity,
-    SignalReport,
-    SignalSpec,
-    Unavailable,
-)
+from oncall.model import Absence, Frozen, Severity, SignalReport, Unavailable
+from oncall.model_service import PrometheusAt, Service, SignalSpec
 from oncall.numbers import duration
 from oncall.scrub import scrub, secrets_of
 from oncall.signals import PromQL, to_promql

@@ -7,15 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector
-from oncall.model import (
-    WORST_FIRST,
-    Absence,
-    PrometheusAt,
-    Unavailable,
-    Unseen,
-)
+from oncall.model import WORST_FIRST, Absence, Unavailable, Unseen
 from oncall.model_acts import AuditList
 from oncall.model_alerts import AlertsReport, Fired, Handover, Silence
+from oncall.model_service import PrometheusAt
 from oncall.monitoring.alert_pairs import joined
 from oncall.monitoring.alert_sources import Kept, Progress, Seen, ask, not_configured
 from oncall.monitoring.alerts import Look, fits, report

@@ -16,13 +16,13 @@ from oncall.model import (
     Frozen,
     Next,
     Scalar,
-    Service,
     Severity,
     StepReading,
     Table,
     Unavailable,
     worst,
 )
+from oncall.model_service import Service
 from oncall.model_status import Endpoint, HealthOfAll, HealthReport, State
 from oncall.monitoring.fleet import AT_ONCE, counted, every
 from oncall.scrub import scrub, secrets_of

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from oncall.model import Absence, PrometheusAt, Unavailable
+from oncall.model import Absence, Unavailable
+from oncall.model_service import PrometheusAt
 from oncall.model_status import HealthReport, LastAction, StatusOfAll
 from oncall.monitoring import alerts as alerting
 from oncall.monitoring import health as endpoints

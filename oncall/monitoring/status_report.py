@@ -8,17 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from oncall.errors import OncallError
-from oncall.model import (
-    WORST_FIRST,
-    Next,
-    Service,
-    Severity,
-    SignalReport,
-    Unavailable,
-    Unseen,
-    worst,
-)
+from oncall.model import WORST_FIRST, Next, Severity, SignalReport, Unavailable, Unseen, worst
 from oncall.model_alerts import Alert, AlertsReport
+from oncall.model_service import Service
 from oncall.model_status import (
     AlertCount,
     Concern,

@@ -9,8 +9,9 @@ from oncall.clients.prometheus import Matrix, Prometheus
 from oncall.diagnosis.bounds import Bounds, bounds
 from oncall.diagnosis.readings import floor_of
 from oncall.diagnosis.trend import LEAST, Trend, leak
-from oncall.model import Absence, Service, SignalSpec, Unavailable, Unseen
+from oncall.model import Absence, Unavailable, Unseen
 from oncall.model_alerts import Trending
+from oncall.model_service import Service, SignalSpec
 from oncall.runbook.loader import Library
 from oncall.signals import to_promql
 

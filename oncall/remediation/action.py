@@ -5,8 +5,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from oncall.model import Frozen, Next, Service, Table
+from oncall.model import Frozen, Next, Table
 from oncall.model_acts import Check, GuardReport, Target, TargetResult
+from oncall.model_service import Service
 
 if TYPE_CHECKING:
     from oncall.clients.postgres import Opened

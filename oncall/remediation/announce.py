@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from oncall.clients.http_faults import Refused, fault, split, status_text
 from oncall.clients.http_options import proxy_for, tls_context
-from oncall.model import Service, Severity, Tls, worst
+from oncall.model import Severity, worst
 from oncall.model_acts import (
     ActionPlan,
     GuardState,
@@ -18,6 +18,7 @@ from oncall.model_acts import (
     Verification,
     Who,
 )
+from oncall.model_service import Service, Tls
 from oncall.numbers import duration, humane
 from oncall.remediation.audit_who import who
 from oncall.scrub import scrub, secrets_of

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from oncall.config import state_folder
 from oncall.errors import AuditError, AuditUnreadable, OncallError
-from oncall.model import Service
 from oncall.model_acts import AuditEntry, AuditVerified, GuardReport
+from oncall.model_service import Service
 from oncall.remediation.audit_chain import verified
 from oncall.remediation.audit_file import LOG, AuditFile, Head, Link, backwards, peek
 from oncall.remediation.audit_journal import SOCKET, send

@@ -10,7 +10,7 @@ from oncall import __version__
 from oncall.config import state_folder
 from oncall.errors import AuditError
 from oncall.files import make_private, write_whole
-from oncall.model import Service
+from oncall.model_service import Service
 
 if TYPE_CHECKING:
     from oncall.remediation.wanted import Before

@@ -12,7 +12,6 @@ import msgspec
 from oncall.diagnosis.engine import Ask
 from oncall.diagnosis.run import judged, look, planned
 from oncall.errors import AuditError
-from oncall.model import Service
 from oncall.model_acts import (
     ActionPlan,
     AuditEntry,
@@ -21,6 +20,7 @@ from oncall.model_acts import (
     TargetResult,
     Verification,
 )
+from oncall.model_service import Service
 from oncall.remediation import announce, audit, evidence, guards, lock, verify
 from oncall.remediation.action import Scene, Work
 from oncall.remediation.planning import action_plan, shared_guards

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from oncall.model import Service, Severity, Unavailable
+from oncall.model import Severity, Unavailable
 from oncall.model_acts import ActionPlan, GuardReport, GuardState
+from oncall.model_service import Service
 from oncall.remediation import audit, guards, lock, times
 from oncall.remediation.action import Work
 from oncall.remediation.wanted import TIMEOUT_S, WAIT_S, Before, Wanted

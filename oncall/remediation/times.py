@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from oncall.errors import AuditUnreadable
-from oncall.model import Freeze
 from oncall.model_acts import AuditEntry, GuardReport
+from oncall.model_service import Freeze
 from oncall.numbers import clock, day, duration
 from oncall.remediation.guards import BY_NAME, passed, refused, skipped, unknown
 from oncall.units import parse_freeze

@@ -13,8 +13,9 @@ from oncall.diagnosis.engine import Ask
 from oncall.diagnosis.plan import Plan
 from oncall.diagnosis.readings import Gathered
 from oncall.diagnosis.run import judged, look
-from oncall.model import Absence, Diagnosis, Service, Severity, SignalReport, Unavailable
+from oncall.model import Absence, Diagnosis, Severity, SignalReport, Unavailable
 from oncall.model_acts import Check, Helped, SymptomChange, Verification
+from oncall.model_service import Service
 
 if TYPE_CHECKING:
     from oncall.clients.postgres import Opened

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from oncall.model import ChangeReport, Changes
+from oncall.model_changes import ChangeReport, Changes
 from oncall.numbers import clock, day, duration, figures, humane, since
 from oncall.render.inert import inert
 from oncall.render.markdown import code_block, inline

@@ -3,7 +3,8 @@
 from rich.console import Group
 from rich.text import Text
 
-from oncall.model import Changes, Severity
+from oncall.model import Severity
+from oncall.model_changes import Changes
 from oncall.numbers import humane
 from oncall.render.change_words import (
     ASCII_BORDER,

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from oncall.model import ConfigCheck, Reach, Right, Service, Severity
+from oncall.model import ConfigCheck, Reach, Right, Severity
+from oncall.model_service import Service
 from oncall.numbers import NONE, humane
 from oncall.render.inert import inert
 from oncall.render.text import cells, safe_lines

@@ -7,15 +7,11 @@ from typing import Any
 
 import msgspec
 
-from oncall.model import (
-    ChangeReport,
-    Changes,
-    Diagnosis,
-    worst,
-)
+from oncall.model import Diagnosis, worst
 from oncall.model_acts import ActionPlan, AuditList, AuditShown, AuditVerified, Guards, Remediation
 from oncall.model_alerts import AlertsOfAll, AlertsReport, Handover, SilenceList, SilencePlan
 from oncall.model_boards import Board
+from oncall.model_changes import ChangeReport, Changes
 from oncall.model_checks import CheckReport
 from oncall.model_deploy import DeployReport
 from oncall.model_status import HealthOfAll, HealthReport, StatusOfAll, StatusReport

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from oncall.model import ShownCause, ShownRunbook
+from oncall.model_shown import ShownCause, ShownRunbook
 from oncall.render.text import safe, safe_lines
 
 

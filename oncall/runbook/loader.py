@@ -7,7 +7,7 @@ from pathlib import Path
 
 from oncall.config_rules import signal_complaints
 from oncall.errors import ConfigError, RunbookError, UsageFault
-from oncall.model import Service, SignalSpec
+from oncall.model_service import Service, SignalSpec
 from oncall.runbook.expression import Expression, bases
 from oncall.runbook.model import PROBES, CauseSpec, Runbook, RunbookFile, StepSpec
 from oncall.runbook.template import places

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from oncall.model import Frozen, SignalSpec, Written
+from oncall.model import Frozen, Written
+from oncall.model_service import SignalSpec
 from oncall.runbook.expression import Expression
 from oncall.units import Duration
 

@@ -19,7 +19,7 @@ from typing import Any
 from redis import Redis
 
 from oncall.lab.servers import start_redis, stop
-from oncall.model import RedisAt, Service
+from oncall.model_service import RedisAt, Service
 from oncall.remediation.action import Scene
 from oncall.remediation.actions.flush_cache import FlushCache
 

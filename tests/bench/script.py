@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from oncall import config as service_files
 from oncall.diagnosis.engine import Ask, Round
 from oncall.diagnosis.run import planned
-from oncall.model import Service
+from oncall.model_service import Service
 from oncall.runbook.loader import runbooks_of
 from oncall.signals import ages_promql, to_promql
 

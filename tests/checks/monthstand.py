@@ -13,7 +13,8 @@ import yaml
 from oncall.clients.prom_rules import alert_rules
 from oncall.lab.process import wait_until
 from oncall.lab.servers import start_prometheus, stop
-from oncall.model import Limits, PrometheusAt, Service, Unavailable
+from oncall.model import Unavailable
+from oncall.model_service import Limits, PrometheusAt, Service
 from oncall.units import Size
 from tests.checks.month import stories
 from tests.clients.promstand import KEEP, backfill

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from oncall.lab.servers import start_prometheus, stop
-from oncall.model import PrometheusAt, Service
+from oncall.model_service import PrometheusAt, Service
 from tests.checks.week import DAY_S, Week
 from tests.clients.promstand import KEEP, backfill
 from tests.monitoring.alertstand import rule, ruled

@@ -20,8 +20,9 @@ from oncall.checks.runbooks_audit import Care
 from oncall.checks.scene import Scene
 from oncall.clients.prom_rules import Rule
 from oncall.lab.process import free_port
-from oncall.model import Service, Severity
+from oncall.model import Severity
 from oncall.model_checks import CheckLine
+from oncall.model_service import Service
 from oncall.runbook.loader import Library, library
 from tests.clients.webstand import Answer, Asked, Stand, forever, head, reply, silence
 

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from oncall.checks.backups import look
 from oncall.checks.backups.common import Backup, Ill, line, place
-from oncall.model import BackupAt, PostgresAt, Service, Severity
+from oncall.model import Severity
 from oncall.model_checks import CheckLine
+from oncall.model_service import BackupAt, PostgresAt, Service
 from oncall.units import Duration, Size
 
 NOW = 1_800_000_000.0

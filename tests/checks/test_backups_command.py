@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from oncall.checks.backups import look
 from oncall.checks.backups.command import moment, parse
-from oncall.model import BackupAt, Service, Unavailable
+from oncall.model import Unavailable
 from oncall.model_checks import CheckLine
+from oncall.model_service import BackupAt, Service
 from oncall.units import Duration, Size
 
 

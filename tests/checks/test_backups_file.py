@@ -11,8 +11,8 @@ import pytest
 
 from oncall.checks.backups import look
 from oncall.checks.backups.file import judge, parse
-from oncall.model import BackupAt, Service
 from oncall.model_checks import CheckLine
+from oncall.model_service import BackupAt, Service
 from oncall.units import Size
 from tests.remediation.restartstand import path_with
 from tests.remediation.sshstand import HOST, Sshd, lacking, sshd

@@ -10,8 +10,9 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from oncall.checks.backups import look
-from oncall.model import BackupAt, PostgresAt, Service, Severity
+from oncall.model import Severity
 from oncall.model_checks import CheckLine
+from oncall.model_service import BackupAt, PostgresAt, Service
 from oncall.units import Duration
 from tests.checks.backupstand import STANZA, Catalogue, Repository, catalogue, lacking, repository
 from tests.clients.pgstand import Stand, stand, standby

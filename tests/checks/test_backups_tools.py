@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from oncall.checks.backups import archiver, barman, pgbackrest
 from oncall.checks.backups.common import Backup, line
-from oncall.model import Absence, BackupAt, Unavailable
+from oncall.model import Absence, Unavailable
 from oncall.model_checks import CheckLine
+from oncall.model_service import BackupAt
 
 NOW = 1_795_600_000.0
 WAL = "0000000100000000000000"

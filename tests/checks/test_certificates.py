@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from oncall.checks import certificates
 from oncall.checks.certificates import DAY_S, Shown, address, line, look
 from oncall.checks.x509 import Certificate, from_der, from_pem
-from oncall.model import Service, Tls
 from oncall.model_checks import CheckLine
+from oncall.model_service import Service, Tls
 from tests.clients.webstand import Stand, forever, reply
 
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")

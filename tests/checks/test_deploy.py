@@ -15,9 +15,10 @@ from oncall.checks.deploy import Asked, look, phase_of
 from oncall.checks.deploy_probes import of_backups
 from oncall.checks.deploy_rules import Rule
 from oncall.lab.servers import free_port, start_prometheus, stop
-from oncall.model import LogsAt, PrometheusAt, Service, Severity, Threshold
+from oncall.model import Severity
 from oncall.model_checks import CheckLine
 from oncall.model_deploy import Decision, DeployLine, DeployReport, Phase
+from oncall.model_service import LogsAt, PrometheusAt, Service, Threshold
 from oncall.runbook.loader import runbooks_of
 from tests.checks.deploys import DAY_S, HOUR_S, MARK, MINUTE_S, all_lines, stories
 from tests.clients.promstand import KEEP, backfill

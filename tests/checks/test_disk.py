@@ -15,8 +15,9 @@ from oncall.checks import disk
 from oncall.checks.disk import Limits, judge, line, look
 from oncall.checks.mounts import Disks, Mount, distinct, parse
 from oncall.lab.servers import free_port, start_node_exporter, stop
-from oncall.model import LogsAt, PrometheusAt, Service, Severity, SignalSpec, Threshold
+from oncall.model import Severity
 from oncall.model_checks import CheckLine
+from oncall.model_service import LogsAt, PrometheusAt, Service, SignalSpec, Threshold
 from tests.clients.promstand import running, until
 from tests.remediation.restartstand import path_with
 from tests.remediation.sshstand import HOST, Sshd, lacking, sshd

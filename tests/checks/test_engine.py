@@ -14,8 +14,9 @@ from oncall.checks.measured import _coverage
 from oncall.clients.prometheus import Matrix, Series
 from oncall.errors import RunbookError, UsageFault
 from oncall.lab.servers import start_alertmanager, start_prometheus, stop
-from oncall.model import HttpBackend, PrometheusAt, Service, Severity, Threshold, worst
+from oncall.model import Severity, worst
 from oncall.model_checks import CheckLine, CheckReport
+from oncall.model_service import HttpBackend, PrometheusAt, Service, Threshold
 from oncall.runbook.loader import library
 from tests.checks.stories import Stories
 from tests.checks.week import DAY_S

@@ -6,8 +6,9 @@ from oncall.checks.engine import When, run
 from oncall.checks.health import line
 from oncall.checks.model import Check, LineSpec
 from oncall.clients.http import HEALTH_COLUMNS
-from oncall.model import Absence, Scalar, Service, Severity, StepReading, Table, Unavailable
+from oncall.model import Absence, Scalar, Severity, StepReading, Table, Unavailable
 from oncall.model_checks import CheckReport
+from oncall.model_service import Service
 from oncall.runbook.loader import library
 
 SPEC = LineSpec(why="users", probe="health")

@@ -16,17 +16,9 @@ from oncall.checks.measured import Asked
 from oncall.checks.model import DAY_S, LineSpec, Probe
 from oncall.checks.scene import Scene
 from oncall.clients.prometheus import Prometheus
-from oncall.model import (
-    Limits,
-    PostgresAt,
-    PrometheusAt,
-    RedisAt,
-    Service,
-    Severity,
-    SignalSpec,
-    Unavailable,
-)
+from oncall.model import Severity, Unavailable
 from oncall.model_checks import CheckLine, CheckReport
+from oncall.model_service import Limits, PostgresAt, PrometheusAt, RedisAt, Service, SignalSpec
 from oncall.runbook.loader import library
 from oncall.units import Duration
 from tests.checks.month import SCRAPE_S

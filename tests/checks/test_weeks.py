@@ -10,7 +10,7 @@ from scipy import stats
 from oncall.checks.endpoints import costs_of, slow_of
 from oncall.checks.measured import Asked, expression
 from oncall.checks.weeks import changed, compare, words, worse
-from oncall.model import SignalSpec
+from oncall.model_service import SignalSpec
 
 day = st.floats(0, 1e6)
 maybe = st.lists(st.none() | day, min_size=14, max_size=28)

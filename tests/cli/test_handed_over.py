@@ -13,7 +13,8 @@ from oncall.cli.main import whole
 from oncall.diagnosis.plan import plan
 from oncall.diagnosis.run import judged
 from oncall.diagnosis.saved import load
-from oncall.model import Diagnosis, PoolAt, RestartBy
+from oncall.model import Diagnosis
+from oncall.model_service import PoolAt, RestartBy
 from oncall.runbook.loader import library
 from tests.diagnosis.incidents_all import diagnosed
 from tests.diagnosis.service_faults import CAUSES, incident

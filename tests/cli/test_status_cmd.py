@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from oncall.errors import Exit
 from oncall.lab.process import free_port
 from oncall.lab.servers import Server
-from oncall.model import Service
+from oncall.model_service import Service
 from oncall.remediation import audit
 from tests.cli.program import Program, Said
 from tests.cli.test_terminal import interrupted_after

@@ -13,8 +13,8 @@ from oncall.cli.common import Options
 from oncall.cli.watch_deploy import _asked, _Watching
 from oncall.errors import Exit
 from oncall.lab.servers import Server, start_prometheus, stop
-from oncall.model import PrometheusAt, Service
 from oncall.model_deploy import DeployReport
+from oncall.model_service import PrometheusAt, Service
 from oncall.runbook.loader import runbooks_of
 from tests.checks.deploys import HOUR_S, LONG_AGO, MINUTE_S, Deploy, all_lines, since
 from tests.cli.program import Program, screen

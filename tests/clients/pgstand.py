@@ -21,7 +21,8 @@ from psycopg.conninfo import make_conninfo
 from oncall.clients.postgres import Answers, Question, ServerFacts, ask, load_sql
 from oncall.lab.postgres import start_postgres
 from oncall.lab.process import Server, end, free_port, identity, spawn, stop, wait_until
-from oncall.model import PostgresAt, Table, Unavailable
+from oncall.model import Table, Unavailable
+from oncall.model_service import PostgresAt
 
 BUILT_IN = (
     "sessions",

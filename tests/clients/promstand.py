@@ -9,7 +9,7 @@ from pathlib import Path
 
 from oncall.clients.prometheus import Prometheus, Sample, Vector
 from oncall.lab.servers import Server, find_prometheus, start_prometheus, stop
-from oncall.model import PrometheusAt
+from oncall.model_service import PrometheusAt
 
 KEEP = "60d"
 """A history that was made up is as old as a test wants it."""

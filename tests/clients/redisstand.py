@@ -15,7 +15,8 @@ from oncall.clients.redis_answers import QUERIES
 from oncall.clients.redis_look import Looked, look
 from oncall.lab import servers
 from oncall.lab.servers import Server, start_redis, stop
-from oncall.model import RedisAt, StepReading, Table, Unavailable
+from oncall.model import StepReading, Table, Unavailable
+from oncall.model_service import RedisAt
 
 CANARY = "canary-4711"
 WORDS = tuple(QUERIES)

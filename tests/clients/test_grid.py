@@ -5,7 +5,8 @@ import json
 import math
 
 from oncall.clients.prometheus import Grid, Prometheus
-from oncall.model import Absence, PrometheusAt, Unavailable
+from oncall.model import Absence, Unavailable
+from oncall.model_service import PrometheusAt
 from tests.clients.webstand import Asked, Stand, reply
 
 

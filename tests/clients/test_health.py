@@ -8,7 +8,8 @@ import pytest
 
 from oncall.clients.http import HttpServer, health
 from oncall.lab.process import free_port
-from oncall.model import Absence, Scalar, Service, StepReading, Table, Unavailable
+from oncall.model import Absence, Scalar, StepReading, Table, Unavailable
+from oncall.model_service import Service
 from tests.clients.webstand import Answer, Asked, Stand, forever, head, reply, silence, times
 
 HEALTH = {"status": "healthy", "timestamp": "2025-10-25T20:00:00Z", "version": "1.0.0", "uptime": "12:34:56"}

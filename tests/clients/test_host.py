@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oncall.clients import host
-from oncall.model import Absence, LogsAt, Scalar, Service, Table, Unavailable
+from oncall.model import Absence, Scalar, Table, Unavailable
+from oncall.model_service import LogsAt, Service
 
 LINUX = pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc")
 

@@ -14,7 +14,8 @@ import pytest
 
 from oncall.clients.http import Fetched, HttpServer, fetch
 from oncall.lab.process import free_port
-from oncall.model import Absence, Basic, HttpBackend, Tls, Unavailable
+from oncall.model import Absence, Unavailable
+from oncall.model_service import Basic, HttpBackend, Tls
 from tests.clients.webstand import Answer, Asked, Stand, forever, head, reply, silence, times
 
 SECRET = "p@ss/w#rd%zz"

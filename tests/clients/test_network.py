@@ -10,17 +10,8 @@ import pytest
 
 from oncall.clients import network
 from oncall.lab.process import free_port
-from oncall.model import (
-    Absence,
-    HttpBackend,
-    PostgresAt,
-    PrometheusAt,
-    RedisAt,
-    Scalar,
-    Service,
-    Table,
-    Unavailable,
-)
+from oncall.model import Absence, Scalar, Table, Unavailable
+from oncall.model_service import HttpBackend, PostgresAt, PrometheusAt, RedisAt, Service
 
 MOST_S = network.MOST_S
 Rows = list[dict[str, Scalar]]

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from oncall.clients import ollama as client
 from oncall.clients.ollama import look, meet
 from oncall.lab.process import free_port
-from oncall.model import Absence, HttpBackend, Met, Scalar, StepReading, Table, Unavailable
+from oncall.model import Absence, Met, Scalar, StepReading, Table, Unavailable
+from oncall.model_service import HttpBackend
 from tests.clients.ollamastand import DISK, loaded, model, not_found, ollama
 from tests.clients.webstand import Answer, Stand, forever, head, reply, silence, times
 

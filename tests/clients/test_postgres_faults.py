@@ -17,7 +17,8 @@ from psycopg.conninfo import make_conninfo
 from oncall.clients.postgres import ask
 from oncall.errors import ConfigError, Exit
 from oncall.lab.process import free_port
-from oncall.model import Absence, PostgresAt, Unavailable
+from oncall.model import Absence, Unavailable
+from oncall.model_service import PostgresAt
 from tests.clients.pgstand import (
     Stand,
     asked,

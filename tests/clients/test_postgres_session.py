@@ -7,7 +7,8 @@ import signal
 import pytest
 
 from oncall.clients.postgres import Question, ask
-from oncall.model import Absence, PostgresAt
+from oncall.model import Absence
+from oncall.model_service import PostgresAt
 from tests.clients.pgstand import (
     Stand,
     asked,

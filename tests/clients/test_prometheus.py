@@ -17,7 +17,8 @@ import pytest
 from oncall.clients.prometheus import Matrix, Prometheus, Vector
 from oncall.lab.process import free_port
 from oncall.lab.servers import Server, start_prometheus, stop
-from oncall.model import Absence, Basic, PrometheusAt, Unavailable
+from oncall.model import Absence, Unavailable
+from oncall.model_service import Basic, PrometheusAt
 from oncall.signals import ages_promql
 from tests.clients.promstand import ask, backfill, running, until
 from tests.clients.webstand import Answer, Asked, Stand, head, reply, times

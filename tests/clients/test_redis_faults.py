@@ -16,7 +16,8 @@ from oncall.clients import redis_wire
 from oncall.clients.redis_look import Looked, look
 from oncall.lab.process import free_port
 from oncall.lab.servers import Server
-from oncall.model import Absence, RedisAt, Table, Unavailable
+from oncall.model import Absence, Table, Unavailable
+from oncall.model_service import RedisAt
 from tests.clients.redisstand import CANARY, WORDS, await_that, execute, gap, looked, redis, refused, rows
 
 

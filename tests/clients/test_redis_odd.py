@@ -9,7 +9,8 @@ from oncall.clients.redis_look import Looked, look
 from oncall.lab.process import end as end_process
 from oncall.lab.process import free_port, identity, spawn, wait_until
 from oncall.lab.servers import find_redis
-from oncall.model import Absence, RedisAt
+from oncall.model import Absence
+from oncall.model_service import RedisAt
 from tests.clients.redisstand import await_that, execute, gap, looked, redis, rows
 
 

@@ -54,7 +54,7 @@ def test_a_library_that_cannot_be_loaded_in_part_is_loaded_whole() -> None:
 
 def test_config_check_meets_redis_after_a_look(tmp_path: Path) -> None:
     code = (
-        "import asyncio, sys; from oncall.model import RedisAt; from oncall.clients.redis_look import look; "
+        "import asyncio, sys; from oncall.model_service import RedisAt; from oncall.clients.redis_look import look; "
         "from oncall.clients.redis import meet; at = RedisAt(url=sys.argv[1]); "
         "asyncio.run(look(at, ['server'], 20)); print(type(asyncio.run(meet(at, 20))).__name__)"
     )

@@ -15,7 +15,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from oncall.clients.http import HttpServer
 from oncall.clients.scrape import Scrape, parse_lines, scrape
 from oncall.lab.process import free_port
-from oncall.model import Absence, Service, Unavailable
+from oncall.model import Absence, Unavailable
+from oncall.model_service import Service
 from tests.clients.webstand import Answer, Asked, Stand, head, reply
 
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from oncall.clients import unit
 from oncall.config_rules import service_complaints
-from oncall.model import Absence, Scalar, Service, StepReading, Table, Unavailable
+from oncall.model import Absence, Scalar, StepReading, Table, Unavailable
+from oncall.model_service import Service
 from tests.cli.program import Program
 
 # Of systemd 252 on Debian 12: a web server with limits; and what 219 (CentOS 7) tells of one

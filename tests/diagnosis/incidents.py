@@ -7,7 +7,8 @@ import msgspec
 
 from oncall.diagnosis.plan import specs_of
 from oncall.diagnosis.report import diagnosis
-from oncall.model import Absence, Diagnosis, Limits, Service, SignalReading, Unavailable
+from oncall.model import Absence, Diagnosis, SignalReading, Unavailable
+from oncall.model_service import Limits, Service
 from oncall.runbook.loader import library
 from tests.diagnosis.pool_sim import World, readings
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from oncall.diagnosis.plan import plan
 from oncall.diagnosis.report import diagnosis
-from oncall.model import Diagnosis, Limits, Service
+from oncall.model import Diagnosis
+from oncall.model_service import Limits, Service
 from oncall.runbook.loader import library
 from tests.diagnosis.service_faults import (
     CALM,

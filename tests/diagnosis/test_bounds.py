@@ -4,7 +4,8 @@ import pytest
 
 from oncall.diagnosis.bounds import bounds, in_force
 from oncall.errors import ConfigError
-from oncall.model import Limits, Service, Severity, SignalSpec, Threshold
+from oncall.model import Severity
+from oncall.model_service import Limits, Service, SignalSpec, Threshold
 
 LATENCY = SignalSpec(title="P95", unit="seconds", quantile=0.95, of="x", warning=1, critical=4)
 FREE = SignalSpec(title="Free", unit="bytes", gauge="free", warning=20, below=True)

@@ -11,7 +11,8 @@ from oncall.diagnosis.engine import Ask, Round
 from oncall.diagnosis.plan import Plan, plan, question, used
 from oncall.diagnosis.readings import Gathered
 from oncall.lab.process import free_port
-from oncall.model import Absence, PrometheusAt, RedisAt, Service, Unavailable
+from oncall.model import Absence, Unavailable
+from oncall.model_service import PrometheusAt, RedisAt, Service
 from oncall.runbook.loader import library
 from tests.clients.webstand import Answer, Asked, Stand, reply, silence
 

@@ -24,18 +24,8 @@ from oncall.lab.servers import (
     start_redis,
     stop,
 )
-from oncall.model import (
-    ConfigCheck,
-    HttpBackend,
-    LogsAt,
-    PostgresAt,
-    PrometheusAt,
-    Reach,
-    RedisAt,
-    RestartBy,
-    Service,
-    Severity,
-)
+from oncall.model import ConfigCheck, Reach, Severity
+from oncall.model_service import HttpBackend, LogsAt, PostgresAt, PrometheusAt, RedisAt, RestartBy, Service
 from tests.clients.pgstand import Stand, stand
 
 CANARY = "canary-4711"

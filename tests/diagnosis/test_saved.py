@@ -19,26 +19,19 @@ from oncall.diagnosis.redact import cell, mask, redacted
 from oncall.diagnosis.run import judged
 from oncall.diagnosis.saved import MOST_BYTES, SCHEMA, dump, is_saved, load
 from oncall.errors import UsageFault
-from oncall.model import (
-    Absence,
+from oncall.model import Absence, Column, Scalar, SignalReading, StepReading, Table, Unavailable, Unseen
+from oncall.model_service import (
     Basic,
-    Column,
     HttpBackend,
     Limits,
     PostgresAt,
     PrometheusAt,
     RedisAt,
     RestartBy,
-    Scalar,
     Service,
-    SignalReading,
     SignalSpec,
-    StepReading,
-    Table,
     Threshold,
     Tls,
-    Unavailable,
-    Unseen,
     Windows,
 )
 from oncall.render.json_out import diagnoses_json

@@ -13,8 +13,9 @@ import pytest
 from oncall.clients.alertmanager import Held
 from oncall.clients.prom_alerts import Raised, Rules
 from oncall.lab.servers import free_port
-from oncall.model import Absence, Service, Severity, Unavailable
+from oncall.model import Absence, Severity, Unavailable
 from oncall.model_alerts import Alert, AlertsOfAll, AlertsReport
+from oncall.model_service import Service
 from oncall.monitoring.alert_pairs import joined
 from oncall.monitoring.alert_sources import Kept, Seen
 from oncall.monitoring.alerts import Look, look, report

@@ -6,17 +6,9 @@ from pathlib import Path
 import pytest
 
 from oncall.errors import RunbookError, UsageFault
-from oncall.model import (
-    Absence,
-    Limits,
-    Service,
-    Severity,
-    SignalSpec,
-    StepReading,
-    Threshold,
-    Unavailable,
-)
+from oncall.model import Absence, Severity, StepReading, Unavailable
 from oncall.model_boards import Panel
+from oncall.model_service import Limits, Service, SignalSpec, Threshold
 from oncall.monitoring.board_judge import Judged, Scene, panels, verdict
 from oncall.monitoring.board_metrics import Measured, Reading, Split, signals_of
 from oncall.monitoring.board_model import BoardSpec

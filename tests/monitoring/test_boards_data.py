@@ -9,8 +9,9 @@ import pytest
 
 from oncall.lab.process import free_port
 from oncall.lab.servers import start_prometheus, stop
-from oncall.model import Limits, PostgresAt, PrometheusAt, Service, Severity, SignalSpec
+from oncall.model import Severity
 from oncall.model_boards import Board, Panel
+from oncall.model_service import Limits, PostgresAt, PrometheusAt, Service, SignalSpec
 from oncall.monitoring.board_data import Looking, Source
 from oncall.monitoring.boards import board
 from oncall.runbook.loader import library

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from oncall.model import Basic, HttpBackend, PrometheusAt, Severity, Unavailable, worst
+from oncall.model import Severity, Unavailable, worst
+from oncall.model_service import Basic, HttpBackend, PrometheusAt
 from oncall.monitoring.fleet import counted, every, server_of
 
 OK, W, C, U = Severity.OK, Severity.WARNING, Severity.CRITICAL, Severity.UNKNOWN

@@ -13,9 +13,10 @@ import pytest
 
 from oncall.clients.prometheus import Series
 from oncall.lab.servers import free_port, start_alertmanager, start_prometheus, stop
-from oncall.model import Limits, PrometheusAt, Service, Severity, Unseen
+from oncall.model import Severity, Unseen
 from oncall.model_acts import AuditEntry, AuditList, Who
 from oncall.model_alerts import Handover
+from oncall.model_service import Limits, PrometheusAt, Service
 from oncall.monitoring.alerts import Look
 from oncall.monitoring.escalation import policy
 from oncall.monitoring.handover import complete, fired_of, handover

@@ -9,7 +9,8 @@ from typing import TypeVar
 import pytest
 
 from oncall.lab.process import free_port
-from oncall.model import PostgresAt, RedisAt, Service, Severity
+from oncall.model import Severity
+from oncall.model_service import PostgresAt, RedisAt, Service
 from oncall.model_status import Endpoint, HealthOfAll, HealthReport
 from oncall.monitoring.fleet import AT_ONCE
 from oncall.monitoring.health import How, look, look_at_all

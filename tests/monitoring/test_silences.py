@@ -10,8 +10,8 @@ import pytest
 
 from oncall.errors import UsageFault
 from oncall.lab.servers import Server, free_port, start_alertmanager, stop
-from oncall.model import Service
 from oncall.model_alerts import SilenceList, SilencePlan
+from oncall.model_service import Service
 from oncall.monitoring.alerts import Look
 from oncall.monitoring.escalation import policy
 from oncall.monitoring.matchers import parse

@@ -14,18 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from oncall.lab.process import free_port
 from oncall.lab.servers import Server
-from oncall.model import (
-    Absence,
-    HttpBackend,
-    Limits,
-    PrometheusAt,
-    Service,
-    Severity,
-    SignalSpec,
-    Threshold,
-    Unavailable,
-)
+from oncall.model import Absence, Severity, Unavailable
 from oncall.model_alerts import AlertsReport
+from oncall.model_service import HttpBackend, Limits, PrometheusAt, Service, SignalSpec, Threshold
 from oncall.model_status import LastAction, StatusOfAll, StatusReport
 from oncall.monitoring.alerts import Look, issues_of
 from oncall.monitoring.escalation import policy

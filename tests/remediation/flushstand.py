@@ -8,8 +8,8 @@ from typing import Any
 
 from redis import Redis
 
-from oncall.model import RedisAt, Service
 from oncall.model_acts import BARS, Check, GuardReport, GuardState, TargetResult
+from oncall.model_service import RedisAt, Service
 from oncall.remediation.action import Found, Scene
 from oncall.remediation.actions.flush_cache import FlushCache, Flushing
 from tests.clients.redisstand import execute

@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from oncall.clients.postgres import opened
-from oncall.model import Next, PostgresAt, Service
+from oncall.model import Next
 from oncall.model_acts import Check, GuardReport, GuardState, TargetResult
+from oncall.model_service import PostgresAt, Service
 from oncall.remediation.action import Found, Scene
 from oncall.remediation.actions.kill_queries import KillQueries, KillWork, PidAt
 from tests.clients.pgstand import APP, Link, Stand, begin

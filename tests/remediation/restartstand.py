@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from oncall.clients.postgres import opened
-from oncall.model import Next, Service
+from oncall.model import Next
 from oncall.model_acts import Check, GuardReport, GuardState, TargetResult
+from oncall.model_service import Service
 from oncall.remediation.action import Action, Found, Scene, Work
 from oncall.remediation.actions.restart_command import CommandWork
 from oncall.remediation.actions.restart_unit import UnitWork

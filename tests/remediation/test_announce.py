@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from syrupy.assertion import SnapshotAssertion
 
 from oncall.lab.process import free_port
-from oncall.model import Announce, Service, Severity
+from oncall.model import Severity
 from oncall.model_acts import ActionPlan, Check, Outcome, Remediation, Verification
+from oncall.model_service import Announce, Service
 from oncall.remediation.announce import announce, payload
 from tests.clients.webstand import Answer, Asked, Stand, forever, reply, silence
 from tests.remediation.auditstand import ANA, DONE, PLAN, PROOF, SYMPTOM

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from oncall.errors import AuditError, AuditUnreadable, Exit
 from oncall.lab.process import wait_until
-from oncall.model import Column, PostgresAt, Service, Table
+from oncall.model import Column, Table
 from oncall.model_acts import GuardState
+from oncall.model_service import PostgresAt, Service
 from oncall.remediation import audit, audit_file
 from oncall.remediation.audit_who import who
 from tests.remediation.auditstand import PLAN, actions, intent, outcome, refusal, write

@@ -11,7 +11,7 @@ from oncall.clients.redis_flush import MOST_ATOMIC, Line, Removed, remove_watche
 from oncall.clients.redis_wire import Command
 from oncall.lab.process import free_port
 from oncall.lab.servers import Server
-from oncall.model import RedisAt
+from oncall.model_service import RedisAt
 from tests.clients.redisstand import await_that, execute, redis
 from tests.remediation.flushstand import (
     barred,

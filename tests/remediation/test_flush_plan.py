@@ -15,8 +15,8 @@ from oncall.clients.redis_flush_names import Rules
 from oncall.errors import ConfigError, Exit, UsageFault
 from oncall.lab.process import free_port
 from oncall.lab.servers import Server
-from oncall.model import Service
 from oncall.model_acts import GuardState
+from oncall.model_service import Service
 from oncall.remediation.action import Scene
 from oncall.remediation.actions.flush_cache import FlushCache
 from tests.clients.redisstand import await_that, execute, redis

@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from oncall.errors import ConfigError, UsageFault
-from oncall.model import Service
 from oncall.model_acts import GuardState
+from oncall.model_service import Service
 from oncall.remediation.action import Scene
 from oncall.remediation.actions.kill_queries import KillQueries, PidAt, parse_pid
 from tests.clients.pgstand import Link, Stand, begin, pgbouncer, standby

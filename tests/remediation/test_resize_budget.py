@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oncall.clients.postgres import opened
-from oncall.model import Absence, PoolAt, PostgresAt, Service, Unavailable
+from oncall.model import Absence, Unavailable
 from oncall.model_acts import GuardReport, GuardState
+from oncall.model_service import PoolAt, PostgresAt, Service
 from oncall.remediation.action import Found, Scene
 from oncall.remediation.actions.pool_budget import Limit, Slots, judge
 from oncall.remediation.actions.resize_pool import ResizePool

@@ -11,8 +11,8 @@ import pytest
 
 from oncall import files
 from oncall.errors import ConfigError, UsageFault
-from oncall.model import Limits, PoolAt, PostgresAt, Service
 from oncall.model_acts import Check, GuardState, TargetResult
+from oncall.model_service import Limits, PoolAt, PostgresAt, Service
 from oncall.remediation.action import Action, Found, Scene, Work
 from oncall.remediation.actions.resize_pool import ResizePool
 from tests.test_files import nobody, shared

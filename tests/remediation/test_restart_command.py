@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from oncall.lab.process import free_port, wait_until
-from oncall.model import RestartBy, Service
 from oncall.model_acts import GuardState
+from oncall.model_service import RestartBy, Service
 from oncall.remediation.actions.restart import Restart
 from tests.remediation.restartstand import acted, guard, healthy, plan, server_words, verdicts
 

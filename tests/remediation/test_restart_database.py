@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from oncall.errors import ConfigError, UsageFault
 from oncall.lab.postgres import accepts, other_user, start_postgres
 from oncall.lab.process import Server, end, free_port, stop, wait_until
-from oncall.model import PostgresAt, RestartBy, Service
 from oncall.model_acts import Check, GuardState
+from oncall.model_service import PostgresAt, RestartBy, Service
 from oncall.remediation.action import Scene
 from oncall.remediation.actions.restart_database import RestartDatabase, _elsewhere
 from oncall.remediation.actions.restart_proofs import database_back

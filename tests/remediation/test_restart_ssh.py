@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from oncall.model import Service
 from oncall.model_acts import GuardState
+from oncall.model_service import Service
 from oncall.remediation.actions.restart import Restart
 from oncall.units import Duration
 from tests.clients.systemdstand import Systemd

@@ -12,8 +12,9 @@ from oncall.clients import unit_acting
 from oncall.clients.unit_acting import Unit, may_restart
 from oncall.errors import ConfigError, Exit, UsageFault
 from oncall.lab.process import free_port
-from oncall.model import Service, Unavailable
+from oncall.model import Unavailable
 from oncall.model_acts import GuardState
+from oncall.model_service import Service
 from oncall.remediation.actions import restart_guards
 from oncall.remediation.actions.restart import Restart
 from oncall.remediation.actions.restart_unit import UnitWork

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oncall.errors import AuditUnreadable
-from oncall.model import Freeze
 from oncall.model_acts import AuditEntry, GuardState, Outcome
+from oncall.model_service import Freeze
 from oncall.remediation.times import WEEK_MIN, cooled, frozen, thaws
 from oncall.units import parse_freeze, parse_weekly
 from tests.remediation.auditstand import AT, intent, outcome, refusal

@@ -12,8 +12,9 @@ from oncall.clients.postgres import opened
 from oncall.diagnosis.run import planned
 from oncall.lab.postgres import start_postgres
 from oncall.lab.servers import stop
-from oncall.model import PostgresAt, Service, Severity, SignalReport
+from oncall.model import Severity, SignalReport
 from oncall.model_acts import Check
+from oncall.model_service import PostgresAt, Service
 from oncall.remediation.verify import measure, troubled, verdict, well
 from oncall.runbook.loader import runbooks_of
 

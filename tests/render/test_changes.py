@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oncall.model import ChangeReport, Changes, LeftOut
+from oncall.model_changes import ChangeReport, Changes, LeftOut
 from oncall.render.change_words import bars, changes_markdown, headline, lines, moved
 from oncall.render.changes import changes_page
 from oncall.render.json_out import changes_json

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from oncall.errors import ConfigError, RunbookError, UsageFault
-from oncall.model import SignalSpec
+from oncall.model_service import SignalSpec
 from oncall.runbook.loader import Library, library, packaged_folder
 from oncall.runbook.model import RunbookFile
 from oncall.runbook.schema import json_schema

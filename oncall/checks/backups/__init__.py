@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from oncall.checks.backups.common import WHY, line, unknown
-from oncall.model import BACKUP_KINDS, NO_BACKUPS, Absence, BackupAt, Service, Severity, Unavailable
+from oncall.model import Absence, Severity, Unavailable
 from oncall.model_checks import CheckLine
+from oncall.model_service import BACKUP_KINDS, NO_BACKUPS, BackupAt, Service
 
 _MODULES: Mapping[str, str] = {
     "file": "oncall.checks.backups.file",

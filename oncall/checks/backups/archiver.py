@@ -11,7 +11,8 @@ from oncall.checks.backups.common import Backup, Ill
 from oncall.clients.pg_facts import ServerFacts
 from oncall.clients.postgres import Question, ask, load_sql
 from oncall.errors import OncallError
-from oncall.model import Absence, BackupAt, Next, Scalar, Service, Severity, Table, Unavailable
+from oncall.model import Absence, Next, Scalar, Severity, Table, Unavailable
+from oncall.model_service import BackupAt, Service
 from oncall.numbers import count, duration, size
 
 SOURCE = "postgres"

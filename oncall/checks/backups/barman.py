@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from oncall.checks.backups.common import Backup, Ill, place, say
-from oncall.model import Absence, BackupAt, Column, Frozen, Next, Service, Severity, Table, Unavailable
+from oncall.model import Absence, Column, Frozen, Next, Severity, Table, Unavailable
+from oncall.model_service import BackupAt, Service
 
 SOURCE = "barman"
 _COPIED = ("DONE", "WAITING_FOR_WALS")

@@ -8,7 +8,8 @@ import msgspec
 from oncall.checks.backups.common import MOST_BYTES, Backup, Ill, place
 from oncall.clients.command import find
 from oncall.clients.systemd import HERE, SSH_FAILED, Ran, no_ssh, run
-from oncall.model import Absence, BackupAt, Frozen, Service, Severity, Unavailable
+from oncall.model import Absence, Frozen, Severity, Unavailable
+from oncall.model_service import BackupAt, Service
 
 SOURCE = "command"
 _NOT_RUN = (126, 127)

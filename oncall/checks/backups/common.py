@@ -5,18 +5,9 @@ from statistics import median
 
 from oncall.clients.host import is_here
 from oncall.clients.systemd import HERE, SSH_FAILED, Ran, no_ssh, run
-from oncall.model import (
-    WORST_FIRST,
-    Absence,
-    BackupAt,
-    Frozen,
-    Next,
-    Service,
-    Severity,
-    Table,
-    Unavailable,
-)
+from oncall.model import WORST_FIRST, Absence, Frozen, Next, Severity, Table, Unavailable
 from oncall.model_checks import CheckLine
+from oncall.model_service import BackupAt, Service
 from oncall.numbers import duration, size
 from oncall.units import write_duration
 

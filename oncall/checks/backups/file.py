@@ -7,17 +7,8 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from oncall.checks.backups.common import Backup, Ill, place, say
-from oncall.model import (
-    Absence,
-    BackupAt,
-    Column,
-    Frozen,
-    Next,
-    Service,
-    Severity,
-    Table,
-    Unavailable,
-)
+from oncall.model import Absence, Column, Frozen, Next, Severity, Table, Unavailable
+from oncall.model_service import BackupAt, Service
 from oncall.numbers import duration, size
 
 SOURCE = "file"

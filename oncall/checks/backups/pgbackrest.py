@@ -7,7 +7,8 @@ import msgspec
 from msgspec import field
 
 from oncall.checks.backups.common import Backup, Ill, place, say
-from oncall.model import Absence, BackupAt, Column, Frozen, Next, Service, Severity, Table, Unavailable
+from oncall.model import Absence, Column, Frozen, Next, Severity, Table, Unavailable
+from oncall.model_service import BackupAt, Service
 from oncall.numbers import duration
 
 SOURCE = "pgbackrest"

@@ -15,8 +15,9 @@ from oncall.clients.redis_flush_names import Rules, distinct
 from oncall.clients.redis_flush_rights import rights
 from oncall.clients.redis_flush_sweep import Sweep
 from oncall.errors import ConfigError, UsageFault
-from oncall.model import Next, RedisAt, Scalar, Table, Unavailable
+from oncall.model import Next, Scalar, Table, Unavailable
 from oncall.model_acts import Check, Target, TargetResult
+from oncall.model_service import RedisAt
 from oncall.remediation.action import Found, Scene, Tell
 from oncall.remediation.actions import flush_seen as seeing
 from oncall.remediation.actions import flush_words as words

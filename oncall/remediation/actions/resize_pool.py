@@ -10,8 +10,9 @@ from typing import Literal
 from oncall import files
 from oncall.errors import ConfigError, UsageFault
 from oncall.files import FileChanged, FileSeen
-from oncall.model import Next, PoolAt
+from oncall.model import Next
 from oncall.model_acts import Check, GuardReport, Target, TargetResult
+from oncall.model_service import PoolAt
 from oncall.remediation.action import Found, Scene, Tell
 from oncall.remediation.actions import pool_backup, pool_budget, resize_words, settings_file
 from oncall.remediation.actions.pool_backup import Backup

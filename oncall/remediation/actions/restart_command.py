@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from oncall.clients.command import Ended, find, run_command
 from oncall.clients.systemd import HERE
-from oncall.model import Absence, Next, Service, Unavailable
+from oncall.model import Absence, Next, Unavailable
 from oncall.model_acts import Check, GuardReport, Target, TargetResult
+from oncall.model_service import Service
 from oncall.numbers import duration
 from oncall.remediation.action import Found, Scene, Tell
 from oncall.remediation.actions.restart_unit import Aim

@@ -12,8 +12,9 @@ from oncall.clients.http_options import is_loopback
 from oncall.clients.postgres import Question, load_sql, parse_dsn
 from oncall.clients.systemd import HERE
 from oncall.errors import UsageFault
-from oncall.model import Absence, PostgresAt, Scalar, Unavailable
+from oncall.model import Absence, Scalar, Unavailable
 from oncall.model_acts import GuardReport
+from oncall.model_service import PostgresAt
 from oncall.remediation.action import Scene, Work
 from oncall.remediation.actions.restart_command import CommandWork, command_work
 from oncall.remediation.actions.restart_proofs import database_back, first_row

@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from oncall.model import Absence, PostgresAt, Scalar, Service, Table, Unavailable
+from oncall.model import Absence, Scalar, Table, Unavailable
 from oncall.model_acts import Check
+from oncall.model_service import PostgresAt, Service
 from oncall.remediation.action import Tell
 
 Proof = Callable[[float, Tell], Awaitable[Check]]
