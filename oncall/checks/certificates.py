@@ -6,13 +6,14 @@ import shlex
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from oncall.checks.x509 import Certificate, from_der, from_pem
 from oncall.clients.http_faults import Refused
 from oncall.clients.http_options import tls_context
 from oncall.clients.systemd import HERE, SSH_FAILED, no_ssh, run
@@ -20,6 +21,9 @@ from oncall.model import Absence, Column, Frozen, Next, Severity, Table, Unavail
 from oncall.model_checks import CheckLine
 from oncall.model_service import Service, Tls
 from oncall.numbers import day, duration
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 WHY = "A certificate that expires takes everything down at a known moment."
 DAY_S = 86_400.0
@@ -30,7 +34,11 @@ WARNING_SHARE, CRITICAL_SHARE = 1 / 4, 1 / 10
 AT_ONCE = 16
 _HTTPS = 443
 _CAP = 2**20
-_MOST_NAMES = 3
+_MOST_NAMES, _MOST_KEPT = 3, 100
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+_ILLEGIBLE = "a name that cannot be read"
+_BAD_NAME = (ValueError, TypeError, KeyError)
+"""What the library raises for a name of a wrong type or letters: a server may show anything."""
 _COLUMNS = (
     Column(name="certificate"),
     Column(name="issuer"),
@@ -50,6 +58,17 @@ _REASONS = {
     62: "it is for another name",
     64: "it is for another address",
 }
+
+
+class Certificate(Frozen, frozen=True):
+    """Who it is for, who issued it, and from when to when it holds (Unix seconds)."""
+
+    subject: str
+    issuer: str
+    begins: float
+    ends: float
+    names: tuple[str, ...]
+    """DNS names and addresses that it is for."""
 
 
 class Shown(Frozen, frozen=True):
@@ -171,11 +190,14 @@ def _verified(tls: ssl.SSLObject) -> tuple[Certificate, ...]:
     return tuple(found[:-1] if len(found) > 1 else found)
 
 
-def _either(one: object) -> Certificate:
-    if isinstance(one, bytes):
-        return from_der(one)
-    pem: str = one.public_bytes()  # type: ignore[attr-defined]
-    return from_pem(pem)[0]
+class _Written(Protocol):
+    """What Python before 3.13 has in place of DER."""
+
+    def public_bytes(self) -> str: ...
+
+
+def _either(one: bytes | _Written) -> Certificate:
+    return from_der(one) if isinstance(one, bytes) else from_pem(one.public_bytes())[0]
 
 
 _NO_TLS = "is it a port that begins with TLS? Postgres and mail begin without: name the PEM file in its place"
@@ -214,6 +236,68 @@ async def _file(path: str, ssh: str | None, deadline_s: float) -> Shown | Unavai
     if not chain:
         return Unavailable(kind=Absence.CONFIG, reason="it holds no certificate in PEM")
     return Shown(chain=chain)
+
+
+# --- a certificate -----------------------------------------------------------------------------------
+
+
+def from_pem(text: str) -> tuple[Certificate, ...]:
+    """Every certificate of a PEM file, in its order; keys and words beside them, whole or not, are passed over.
+
+    Raises ValueError for one that is broken."""
+    parts = text.split(_BEGIN)[1:]
+    if any(_END not in part for part in parts):
+        raise ValueError("a certificate has no end")
+    return tuple(
+        from_der(ssl.PEM_cert_to_DER_cert(f"{_BEGIN}{part.partition(_END)[0]}{_END}")) for part in parts
+    )
+
+
+def from_der(data: bytes) -> Certificate:
+    """Raises ValueError for what is no certificate."""
+    from cryptography import x509
+
+    # It warns of what no client minds, as a serial number of zero
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            return _facts(x509.load_der_x509_certificate(data))
+        except (ValueError, x509.InvalidVersion) as broken:
+            raise ValueError("not a certificate, or a broken one") from broken
+
+
+def _facts(of: "x509.Certificate") -> Certificate:
+    names = _names(of)
+    return Certificate(
+        subject=_name(lambda: of.subject) or (names[0] if names else ""),
+        issuer=_name(lambda: of.issuer),
+        begins=of.not_valid_before_utc.timestamp(),
+        ends=of.not_valid_after_utc.timestamp(),
+        names=names,
+    )
+
+
+def _name(read: Callable[[], "x509.Name"]) -> str:
+    """The common name, else the organisation."""
+    from cryptography.x509 import NameOID
+
+    try:
+        found = {one.oid: str(one.value) for one in read()}
+    except _BAD_NAME:
+        # The letters of some old authorities; their dates are still good
+        return _ILLEGIBLE
+    return found.get(NameOID.COMMON_NAME) or found.get(NameOID.ORGANIZATION_NAME) or ""
+
+
+def _names(of: "x509.Certificate") -> tuple[str, ...]:
+    """None too where an extension cannot be read: whether a name fits is judged by OpenSSL, not from these."""
+    from cryptography import x509
+
+    try:
+        found = of.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (*_BAD_NAME, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return ()
+    kept = [str(one.value) for one in found if isinstance(one, x509.DNSName | x509.IPAddress)]
+    return tuple(kept[:_MOST_KEPT])
 
 
 # --- the line ----------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from oncall.checks.model import Check, LineSpec
 from oncall.checks.scene import Scene, present_only, unknown
 from oncall.checks.specs import measurable, spec_of, wholes
 from oncall.diagnosis.bounds import bounds
-from oncall.errors import OncallError
 from oncall.model import WORST_FIRST, Absence, Frozen, Severity, Unavailable, worst
 from oncall.model_checks import CheckLine, CheckReport
 from oncall.model_service import Service
@@ -106,16 +105,16 @@ async def run(
     )
 
 
-def not_run(name: str, service: Service, check_name: str, wrong: OncallError) -> CheckReport:
-    """Of a service whose own files are wrong: unknown, beside the others that were looked at."""
+def not_run(name: str, service: Service, check_name: str, why: Unavailable) -> CheckReport:
+    """Of a service that was not looked at, such as one whose own files are wrong: unknown, beside the others."""
     line = CheckLine(
         id="files",
         title="Files",
         severity=Severity.UNKNOWN,
         why="Without them nothing is looked at.",
         source="file",
-        reason=scrub(str(wrong), secrets_of(service)),
-        hint=wrong.hint,
+        reason=scrub(why.reason, secrets_of(service)),
+        hint=why.hint,
     )
     return CheckReport(
         service=name,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from oncall.cli import common
+from oncall.cli.asked import EXITS, AllOption, TimeoutOption, addresses, chosen, seconds
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
 from oncall.errors import Exit, OncallError, UsageFault
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from oncall.runbook.loader import Library
 
 app = typer.Typer(invoke_without_command=True)
-_EXITS = {"ok": Exit.OK, "warning": Exit.WARNING, "critical": Exit.CRITICAL, "unknown": Exit.UNKNOWN}
 _ACTED = {
     "preview": Exit.OK,
     "made": Exit.OK,
@@ -30,9 +30,6 @@ _ACTED = {
     "unverified": Exit.UNVERIFIED,
     "failed": Exit.UNKNOWN,
 }
-TimeoutOption = Annotated[
-    str, typer.Option("--timeout", metavar="DURATION", help="Longest wait for all answers.")
-]
 ConfirmOption = Annotated[
     bool, typer.Option("--confirm", help="Do it. Without this, only the preview is shown.")
 ]
@@ -41,7 +38,7 @@ ConfirmOption = Annotated[
 @app.callback()
 def alerts(
     ctx: typer.Context,
-    every: Annotated[bool, typer.Option("--all", help="Every service of the file, worst first.")] = False,
+    every: AllOption = False,
     timeout: TimeoutOption = "10s",
     service: ServiceOption = None,
     config: ConfigOption = None,
@@ -58,23 +55,16 @@ def alerts(
         if every:
             raise UsageFault("--all is of `oncall alerts` alone", hint="Name the service with -s.")
         return
-    if every and options.service is not None:
-        raise UsageFault("--all is every service, and -s names one", hint="Give one of them.")
-    found = look_at(options, every=every, timeout_s=duration_of("--timeout", timeout))
+    found = look_at(options, every=every, timeout_s=seconds("--timeout", timeout))
     _print_alerts(found, options, every=every)
-    raise typer.Exit(_EXITS[found.severity.value])
+    raise typer.Exit(EXITS[found.severity.value])
 
 
 def look_at(options: Options, *, every: bool, timeout_s: float) -> "AlertsOfAll":
     """The alerts of the service, or of every one, asked at once."""
     from oncall.monitoring.alerts import look
 
-    if every:
-        services = dict(options.load().services)
-        if not services:
-            options.pick()
-    else:
-        services = dict([options.pick()])
+    services = chosen(options, every=every)
     looks = looks_of(services, options, every=every)
     states: dict[str, str] = {}
     return common.run_async(common.visibly(look(looks, timeout_s, states.__setitem__), states))
@@ -82,9 +72,7 @@ def look_at(options: Options, *, every: bool, timeout_s: float) -> "AlertsOfAll"
 
 def looks_of(services: "dict[str, Service]", options: Options, *, every: bool) -> "list[Look]":
     """Each service with its runbooks and its escalation policy; read once where several share them."""
-    from dataclasses import replace
-
-    from msgspec.structs import replace as changed
+    from msgspec.structs import replace
 
     from oncall.monitoring.alerts import Look, issues_of
     from oncall.monitoring.escalation import policy
@@ -100,13 +88,9 @@ def looks_of(services: "dict[str, Service]", options: Options, *, every: bool) -
                 issue_of=issues_of(books),
                 broken=broken,
             )
+    address = addresses(options, services, every=every)
     return [
-        changed(
-            known[service.runbooks],
-            name=name,
-            service=service,
-            address=(replace(options, service=name) if every else options).address(),
-        )
+        replace(known[service.runbooks], name=name, service=service, address=address[name])
         for name, service in services.items()
     ]
 
@@ -153,16 +137,6 @@ def _print_alerts(found: "AlertsOfAll", options: Options, *, every: bool) -> Non
         )
 
 
-def duration_of(option: str, text: str) -> float:
-    """Seconds of a duration that was typed. Raises UsageFault."""
-    from oncall.units import parse_duration
-
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise UsageFault(f"{option}: {error}") from None
-
-
 # --- silences ------------------------------------------------------------------------------------
 
 
@@ -194,7 +168,7 @@ def silence(
     Exit code: 0 previewed or made, 3 unknown (Alertmanager could not be asked), 4 refused, 5 not verified.
     """
     options = common.settle(ctx, service, config, output)
-    limit_s = duration_of("--timeout", timeout)
+    limit_s = seconds("--timeout", timeout)
     wanted = _wanted(matchers, lasts, comment, confirm=confirm, everything=everything, long=long)
     from oncall.monitoring.silences import silence as silenced
 
@@ -215,7 +189,7 @@ def silences(
     Exit code: 0 read, 3 unknown (Alertmanager could not be asked).
     """
     options = common.settle(ctx, service, config, output)
-    limit_s = duration_of("--timeout", timeout)
+    limit_s = seconds("--timeout", timeout)
     from oncall.monitoring.silences import listed
 
     states: dict[str, str] = {}
@@ -242,7 +216,7 @@ def expire(
     Exit code: 0 previewed or ended, 3 unknown (Alertmanager could not be asked), 5 not verified.
     """
     options = common.settle(ctx, service, config, output)
-    limit_s = duration_of("--timeout", timeout)
+    limit_s = seconds("--timeout", timeout)
     from oncall.monitoring.silence_end import expire as expired
 
     _act(expired(_look(options), silence.strip(), limit_s, do=confirm), options)
@@ -267,7 +241,7 @@ def _wanted(
         raise UsageFault(f"MATCHERS: {error}") from None
     return Wanted(
         terms=terms,
-        for_s=duration_of("--for", lasts),
+        for_s=seconds("--for", lasts),
         # As it is shown and handed over: one line, nothing that a terminal obeys.
         comment=safe(comment).strip(),
         by=f"{typed.login or typed.user}@{typed.host}",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oncall.cli import common
+from oncall.cli.asked import AtOption, BaselineOption, TimeoutOption, WindowOption, moment, seconds
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
 from oncall.errors import Exit, UsageFault
 
@@ -16,25 +17,16 @@ if TYPE_CHECKING:
 
 def changes(
     ctx: typer.Context,
-    at: Annotated[
-        str | None, typer.Option("--at", metavar="TIME", help="About when: RFC 3339, or ago, such as 2h.")
-    ] = None,
-    window: Annotated[
-        str | None, typer.Option("--window", metavar="DURATION", help="The time that is looked at.")
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option("--baseline", metavar="DURATION", help="The quiet time just before the window."),
-    ] = None,
+    at: AtOption = None,
+    window: WindowOption = None,
+    baseline: BaselineOption = None,
     top: Annotated[
         str, typer.Option("--top", metavar="N", help="How many to show, furthest moved first.")
     ] = "20",
     limit: Annotated[
         str, typer.Option("--limit", metavar="SERIES", help="How many series to compare at most.")
     ] = "2000",
-    timeout: Annotated[
-        str, typer.Option("--timeout", metavar="DURATION", help="Longest wait for all answers.")
-    ] = "10s",
+    timeout: TimeoutOption = "10s",
     service: ServiceOption = None,
     config: ConfigOption = None,
     output: OutputOption = None,
@@ -57,31 +49,18 @@ def changes(
 def _asking(
     at: str | None, window: str | None, baseline: str | None, timeout: str, top: str, limit: str
 ) -> "Asked":
-    from datetime import UTC, datetime
-
     from oncall.diagnosis.changes import Asked
-    from oncall.units import parse_duration, parse_time
-
-    def duration(option: str, text: str) -> float:
-        try:
-            return parse_duration(text)
-        except ValueError as error:
-            raise UsageFault(f"{option}: {error}") from None
 
     def number(option: str, text: str, most: int) -> int:
         if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most and len(text) < 9):
             raise UsageFault(f"{option}: {text!r} is not a whole number from 1 to {most}")
         return int(text)
 
-    try:
-        moment = parse_time(at, datetime.now(UTC)) if at else None
-    except ValueError as error:
-        raise UsageFault(f"--at: {error}") from None
     return Asked(
-        at=moment,
-        window_s=duration("--window", window) if window else None,
-        baseline_s=duration("--baseline", baseline) if baseline else None,
-        timeout_s=duration("--timeout", timeout),
+        at=moment("--at", at) if at else None,
+        window_s=seconds("--window", window) if window else None,
+        baseline_s=seconds("--baseline", baseline) if baseline else None,
+        timeout_s=seconds("--timeout", timeout),
         top=number("--top", top, 10_000),
         limit=number("--limit", limit, 10_000),
     )

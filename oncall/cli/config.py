@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oncall.cli import common
+from oncall.cli.asked import EXITS, seconds
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
-from oncall.errors import ConfigError, Exit, UsageFault
+from oncall.errors import ConfigError, UsageFault
 
 if TYPE_CHECKING:
     from oncall.model import ConfigCheck
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The service file: write one, check it, show it.", no_args_is_help=True)
 
-_EXITS = {"ok": Exit.OK, "warning": Exit.WARNING, "critical": Exit.CRITICAL, "unknown": Exit.UNKNOWN}
 """A person sees who is waited for from here on."""
 
 
@@ -102,23 +102,14 @@ def check(
     """
 
     options = common.settle(ctx, service, config, output)
-    deadline_s = _seconds(timeout)
+    deadline_s = seconds("--timeout", timeout)
     file = options.load()
     from oncall.config import pick
 
     name, chosen = pick(file, options.service)
     found = common.run_async(_check(name, chosen, file.file_of(name), deadline_s))
     _print(found, options)
-    raise typer.Exit(_EXITS[found.severity.value])
-
-
-def _seconds(text: str) -> float:
-    from oncall.units import parse_duration
-
-    try:
-        return parse_duration(text)
-    except ValueError as wrong:
-        raise UsageFault(f"--timeout: {wrong}") from None
+    raise typer.Exit(EXITS[found.severity.value])
 
 
 async def _check(name: str, service: "Service", path: Path | None, deadline_s: float) -> "ConfigCheck":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oncall.cli import common
+from oncall.cli.asked import EXITS, AtOption, RunbooksOption, TimeoutOption, moment, seconds
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
 from oncall.errors import Exit, UsageFault
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from oncall.monitoring.board_model import BoardSpec
     from oncall.runbook.loader import Library
 
-_EXITS = {"ok": Exit.OK, "warning": Exit.WARNING, "critical": Exit.CRITICAL, "unknown": Exit.UNKNOWN}
 _FIRST = "overview"
 _LONGEST_S = 366 * 86400.0
 _SHORTEST_S = 60.0
@@ -38,43 +38,38 @@ def complete_dashboard(incomplete: str) -> list[str]:
         return []
 
 
+NameArgument = Annotated[
+    str | None,
+    typer.Argument(
+        help="overview, requests, database or operations; overview without.",
+        autocompletion=complete_dashboard,
+    ),
+]
+WatchOption = Annotated[
+    bool, typer.Option("--watch", help="Live, until q: 1-4 other dashboard, + - range, p pause.")
+]
+IntervalOption = Annotated[
+    str | None,
+    typer.Option("--interval", metavar="DURATION", help="Between two refreshes of --watch; 2s unless told."),
+]
+RangeOption = Annotated[str, typer.Option("--range", metavar="DURATION", help="How far back charts reach.")]
+SvgOption = Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Write it as a picture, too.")]
+HtmlOption = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page for a browser, too.")
+]
+
+
 def dashboard(
     ctx: typer.Context,
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            help="overview, requests, database or operations; overview without.",
-            autocompletion=complete_dashboard,
-        ),
-    ] = None,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Live, until q: 1-4 other dashboard, + - range, p pause.")
-    ] = False,
-    interval: Annotated[
-        str | None,
-        typer.Option(
-            "--interval", metavar="DURATION", help="Between two refreshes of --watch; 2s unless told."
-        ),
-    ] = None,
-    span: Annotated[
-        str, typer.Option("--range", metavar="DURATION", help="How far back charts reach.")
-    ] = "1h",
-    at: Annotated[
-        str | None, typer.Option("--at", metavar="TIME", help="About when: RFC 3339, or ago, such as 2h.")
-    ] = None,
-    svg: Annotated[
-        Path | None, typer.Option("--svg", metavar="FILE", help="Write it as a picture, too.")
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page for a browser, too.")
-    ] = None,
-    runbooks: Annotated[
-        Path | None,
-        typer.Option("--runbooks", metavar="DIR", help="A folder of more or other runbooks and dashboards."),
-    ] = None,
-    timeout: Annotated[
-        str, typer.Option("--timeout", metavar="DURATION", help="Longest wait for all answers.")
-    ] = "10s",
+    name: NameArgument = None,
+    watch: WatchOption = False,
+    interval: IntervalOption = None,
+    span: RangeOption = "1h",
+    at: AtOption = None,
+    svg: SvgOption = None,
+    html: HtmlOption = None,
+    runbooks: RunbooksOption = None,
+    timeout: TimeoutOption = "10s",
     service: ServiceOption = None,
     config: ConfigOption = None,
     output: OutputOption = None,
@@ -89,8 +84,9 @@ def dashboard(
     if watch:
         _agree(options, at, files)
     chosen, known = options.pick()
-    books = _books(known, runbooks)
-    view = View(chosen, known, books, name or _FIRST, wanted)
+    from oncall.runbook.loader import runbooks_of
+
+    view = View(chosen, known, runbooks_of(known, runbooks), name or _FIRST, wanted)
     if watch:
         from oncall.cli.dashboard_live import live
 
@@ -102,7 +98,7 @@ def dashboard(
     for told in trouble:
         # The dashboard is out: it was not to be lost with the file.
         common.note(f"oncall: {told}")
-    raise typer.Exit(Exit.UNKNOWN if trouble else _EXITS[found.severity.value])
+    raise typer.Exit(Exit.UNKNOWN if trouble else EXITS[found.severity.value])
 
 
 @dataclass(frozen=True)
@@ -146,33 +142,23 @@ class Target:
 def _wanted(
     options: Options, interval: str | None, span: str, at: str | None, timeout: str, *, live: bool
 ) -> Wanted:
-    from datetime import UTC, datetime
-
     from oncall.monitoring.board_data import Looking
-    from oncall.units import parse_duration, parse_time, write_duration
+    from oncall.units import write_duration
 
-    def duration(option: str, text: str, least: float, most: float) -> float:
-        try:
-            found = parse_duration(text)
-        except ValueError as error:
-            raise UsageFault(f"{option}: {error}") from None
+    def between(option: str, text: str, least: float, most: float) -> float:
+        found = seconds(option, text)
         if not least <= found <= most:
-            raise UsageFault(
-                f"{option}: {text} is not between {write_duration(least)} and {write_duration(most)}"
-            )
+            said = f"is not between {write_duration(least)} and {write_duration(most)}"
+            raise UsageFault(f"{option}: {text} {said}")
         return found
 
-    try:
-        moment = parse_time(at, datetime.now(UTC)).timestamp() if at else None
-    except ValueError as error:
-        raise UsageFault(f"--at: {error}") from None
     looking = Looking(
-        at=moment,
+        at=moment("--at", at).timestamp() if at else None,
         live=live,
-        interval_s=duration("--interval", interval or "2s", _LEAST_INTERVAL_S, 3600),
-        timeout_s=duration("--timeout", timeout, 0.1, 600),
+        interval_s=between("--interval", interval or "2s", _LEAST_INTERVAL_S, 3600),
+        timeout_s=between("--timeout", timeout, 0.1, 600),
     )
-    return Wanted(looking, duration("--range", span, _SHORTEST_S, _LONGEST_S))
+    return Wanted(looking, between("--range", span, _SHORTEST_S, _LONGEST_S))
 
 
 def _agree(options: Options, at: str | None, files: list[Target]) -> None:
@@ -187,12 +173,6 @@ def _agree(options: Options, at: str | None, files: list[Target]) -> None:
         raise UsageFault(
             "--watch needs a terminal that can move its cursor", hint="Leave --watch out: it prints once."
         )
-
-
-def _books(service: "Service", more: Path | None) -> "Library":
-    from oncall.runbook.loader import runbooks_of
-
-    return runbooks_of(service, more)
 
 
 def _once(view: View) -> "Board":

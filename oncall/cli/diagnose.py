@@ -9,6 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oncall.cli import common
+from oncall.cli.asked import (
+    EXITS,
+    AtOption,
+    BaselineOption,
+    RunbooksOption,
+    UsualTimeoutOption,
+    WindowOption,
+    moment,
+    seconds,
+)
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
 from oncall.cli.saving import check_place, complete_saved, read_saved, write_saved
 from oncall.errors import Exit, UsageFault
@@ -21,7 +31,6 @@ if TYPE_CHECKING:
 
 TIMEOUT = "10s"
 INTERVAL = "2s"
-_EXITS = {"ok": Exit.OK, "warning": Exit.WARNING, "critical": Exit.CRITICAL, "unknown": Exit.UNKNOWN}
 
 
 def complete_issue(incomplete: str) -> list[str]:
@@ -48,63 +57,59 @@ def complete_alert(incomplete: str) -> list[str]:
     return [name for name in dict.fromkeys(named) if name.startswith(incomplete)]
 
 
+IssueArgument = Annotated[
+    str | None,
+    typer.Argument(help="The issue, such as pool; all of them without.", autocompletion=complete_issue),
+]
+AlertOption = Annotated[
+    str | None,
+    typer.Option(
+        "--alert",
+        metavar="NAME",
+        help="The alert that paged: picks its runbook.",
+        autocompletion=complete_alert,
+    ),
+]
+IntervalOption = Annotated[
+    str | None,
+    typer.Option(
+        "--interval",
+        metavar="DURATION",
+        help="Between two looks at /metrics, without Prometheus; 2s unless told.",
+    ),
+]
+SaveOption = Annotated[
+    Path | None,
+    typer.Option("--save", metavar="FILE", help="Keep all that was read, without secrets; .gz packs it."),
+]
+ReplayOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--replay",
+        metavar="FILE",
+        help="Report on a saved file: no server is asked.",
+        autocompletion=complete_saved,
+    ),
+]
+RedactOption = Annotated[
+    bool,
+    typer.Option("--redact", help="In the saved file, mask literals of queries and logs, and addresses."),
+]
+
+
 def diagnose(
     ctx: typer.Context,
-    issue: Annotated[
-        str | None,
-        typer.Argument(help="The issue, such as pool; all of them without.", autocompletion=complete_issue),
-    ] = None,
-    alert: Annotated[
-        str | None,
-        typer.Option(
-            "--alert",
-            metavar="NAME",
-            help="The alert that paged: picks its runbook.",
-            autocompletion=complete_alert,
-        ),
-    ] = None,
-    at: Annotated[
-        str | None, typer.Option("--at", metavar="TIME", help="About when: RFC 3339, or ago, such as 2h.")
-    ] = None,
-    window: Annotated[
-        str | None, typer.Option("--window", metavar="DURATION", help="The time that is looked at.")
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option("--baseline", metavar="DURATION", help="The quiet time just before the window."),
-    ] = None,
-    runbooks: Annotated[
-        Path | None, typer.Option("--runbooks", metavar="DIR", help="A folder of more or other runbooks.")
-    ] = None,
-    timeout: Annotated[
-        str | None,
-        typer.Option("--timeout", metavar="DURATION", help="Longest wait for all answers; 10s unless told."),
-    ] = None,
-    interval: Annotated[
-        str | None,
-        typer.Option(
-            "--interval",
-            metavar="DURATION",
-            help="Between two looks at /metrics, without Prometheus; 2s unless told.",
-        ),
-    ] = None,
-    save: Annotated[
-        Path | None,
-        typer.Option("--save", metavar="FILE", help="Keep all that was read, without secrets; .gz packs it."),
-    ] = None,
-    replay: Annotated[
-        Path | None,
-        typer.Option(
-            "--replay",
-            metavar="FILE",
-            help="Report on a saved file: no server is asked.",
-            autocompletion=complete_saved,
-        ),
-    ] = None,
-    redact: Annotated[
-        bool,
-        typer.Option("--redact", help="In the saved file, mask literals of queries and logs, and addresses."),
-    ] = False,
+    issue: IssueArgument = None,
+    alert: AlertOption = None,
+    at: AtOption = None,
+    window: WindowOption = None,
+    baseline: BaselineOption = None,
+    runbooks: RunbooksOption = None,
+    timeout: UsualTimeoutOption = None,
+    interval: IntervalOption = None,
+    save: SaveOption = None,
+    replay: ReplayOption = None,
+    redact: RedactOption = False,
     service: ServiceOption = None,
     config: ConfigOption = None,
     output: OutputOption = None,
@@ -130,7 +135,7 @@ def diagnose(
     if trouble:
         # The report is out: it was not to be lost with the file.
         common.note(f"oncall: {trouble}")
-    raise typer.Exit(Exit.UNKNOWN if trouble else _EXITS[seen.found[0].severity.value])
+    raise typer.Exit(Exit.UNKNOWN if trouble else EXITS[seen.found[0].severity.value])
 
 
 @dataclass(frozen=True)
@@ -180,27 +185,14 @@ def _agree(
 
 
 def _asking(at: str | None, window: str | None, baseline: str | None, timeout: str, interval: str) -> "Ask":
-    from datetime import UTC, datetime
-
     from oncall.diagnosis.engine import Ask
-    from oncall.units import parse_duration, parse_time
 
-    def duration(option: str, text: str) -> float:
-        try:
-            return parse_duration(text)
-        except ValueError as error:
-            raise UsageFault(f"{option}: {error}") from None
-
-    try:
-        moment = parse_time(at, datetime.now(UTC)) if at else None
-    except ValueError as error:
-        raise UsageFault(f"--at: {error}") from None
     return Ask(
-        at=moment,
-        window_s=duration("--window", window) if window else None,
-        baseline_s=duration("--baseline", baseline) if baseline else None,
-        timeout_s=duration("--timeout", timeout),
-        interval_s=duration("--interval", interval),
+        at=moment("--at", at) if at else None,
+        window_s=seconds("--window", window) if window else None,
+        baseline_s=seconds("--baseline", baseline) if baseline else None,
+        timeout_s=seconds("--timeout", timeout),
+        interval_s=seconds("--interval", interval),
     )
 
 

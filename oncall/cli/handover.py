@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oncall.cli import common
-from oncall.cli.alerts import duration_of, looks_of
+from oncall.cli.alerts import looks_of
+from oncall.cli.asked import TimeoutOption, moment, seconds
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
 from oncall.errors import Exit, UsageFault
 
@@ -26,9 +27,7 @@ def handover(
     since: Annotated[
         str, typer.Option("--since", metavar="DURATION", help="When the shift began: 8h ago, or RFC 3339.")
     ] = "12h",
-    timeout: Annotated[
-        str, typer.Option("--timeout", metavar="DURATION", help="Longest wait for all answers.")
-    ] = "20s",
+    timeout: TimeoutOption = "20s",
     service: ServiceOption = None,
     config: ConfigOption = None,
     output: OutputOption = None,
@@ -41,7 +40,7 @@ def handover(
     from datetime import UTC, datetime
 
     now = datetime.now(UTC)
-    begin, timeout_s = _begin(since, now), duration_of("--timeout", timeout)
+    begin, timeout_s = _begin(since, now), seconds("--timeout", timeout)
     from oncall.monitoring.handover import complete
 
     found = _asked(options, now, begin, timeout_s)
@@ -75,12 +74,7 @@ def _done(name: str, begin: "datetime") -> "AuditList | Unseen":
 
 
 def _begin(text: str, now: "datetime") -> "datetime":
-    from oncall.units import parse_time
-
-    try:
-        begin = parse_time(text, now)
-    except ValueError as error:
-        raise UsageFault(f"--since: {error}") from None
+    begin = moment("--since", text, now)
     if not 60 <= (now - begin).total_seconds() <= _LONGEST_S:
         raise UsageFault(f"--since: {text} is not from a minute to 14 days ago")
     return begin

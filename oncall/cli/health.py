@@ -6,15 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oncall.cli import common
+from oncall.cli.asked import EXITS, AllOption, addresses, chosen
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
-from oncall.errors import Exit, UsageFault
 
 if TYPE_CHECKING:
-    from oncall.model_service import Service
     from oncall.model_status import HealthOfAll
-
-EXITS = {"ok": Exit.OK, "warning": Exit.WARNING, "critical": Exit.CRITICAL, "unknown": Exit.UNKNOWN}
-AllOption = Annotated[bool, typer.Option("--all", help="Every service of the file, worst first.")]
 
 
 def health(
@@ -35,20 +31,6 @@ def health(
     found = _look(options, every=every, once=once)
     _print(found, options, every=every)
     raise typer.Exit(EXITS[found.severity.value])
-
-
-def chosen(options: Options, *, every: bool) -> "dict[str, Service]":
-    """The service that was asked for, or every one. Raises UsageFault for both at once, ConfigError for none."""
-    if every and options.service is not None:
-        raise UsageFault("--all is every service, and -s names one", hint="Give one of them.")
-    return (dict(options.load().services) if every else {}) or dict([options.pick()])
-
-
-def addresses(options: Options, services: "dict[str, Service]", *, every: bool) -> dict[str, tuple[str, ...]]:
-    """By name: the words that mean the service in another command."""
-    from dataclasses import replace
-
-    return {n: (replace(options, service=n) if every else options).address() for n in services}
 
 
 def _look(options: Options, *, every: bool, once: bool) -> "HealthOfAll":

@@ -1,13 +1,13 @@
 """`oncall remediate`: the plan of an action; with --confirm the act, and whether it helped."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from oncall.cli import common
+from oncall.cli.asked import RunbooksOption, UsualTimeoutOption, parsed, seconds
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
 from oncall.cli.diagnose import TIMEOUT, complete_alert, complete_issue
 from oncall.errors import Exit, UsageFault
@@ -73,13 +73,6 @@ OverrideOption = Annotated[
 ReasonOption = Annotated[
     str | None, typer.Option("--reason", metavar="TEXT", help="Why; goes into the audit log.")
 ]
-RunbooksOption = Annotated[
-    Path | None, typer.Option("--runbooks", metavar="DIR", help="A folder of more or other runbooks.")
-]
-TimeoutOption = Annotated[
-    str | None,
-    typer.Option("--timeout", metavar="DURATION", help="Longest wait for all answers; 10s unless told."),
-]
 
 
 @app.command(short_help="Restart the service.")
@@ -93,7 +86,7 @@ def restart(
     override: OverrideOption = None,
     reason: ReasonOption = None,
     runbooks: RunbooksOption = None,
-    timeout: TimeoutOption = None,
+    timeout: UsualTimeoutOption = None,
     service: ServiceOption = None,
     config: ConfigOption = None,
     output: OutputOption = None,
@@ -117,7 +110,7 @@ def restart_database(
     override: OverrideOption = None,
     reason: ReasonOption = None,
     runbooks: RunbooksOption = None,
-    timeout: TimeoutOption = None,
+    timeout: UsualTimeoutOption = None,
     service: ServiceOption = None,
     config: ConfigOption = None,
     output: OutputOption = None,
@@ -170,7 +163,7 @@ def kill_queries(
     override: OverrideOption = None,
     reason: ReasonOption = None,
     runbooks: RunbooksOption = None,
-    timeout: TimeoutOption = None,
+    timeout: UsualTimeoutOption = None,
     service: ServiceOption = None,
     config: ConfigOption = None,
     output: OutputOption = None,
@@ -182,10 +175,12 @@ def kill_queries(
     if most < 1:
         raise UsageFault(f"--max {most}: expected at least 1")
     action = KillQueries(
-        older_than_s=_seconds("--older-than", older_than),
-        pids=tuple(_parsed("--pid", parse_pid, text) for text in pid or ()),
+        older_than_s=seconds("--older-than", older_than) if older_than is not None else None,
+        pids=tuple(parsed("--pid", parse_pid, text) for text in pid or ()),
         blockers=blockers,
-        idle_in_transaction_s=_seconds("--idle-in-transaction", idle_in_transaction),
+        idle_in_transaction_s=seconds("--idle-in-transaction", idle_in_transaction)
+        if idle_in_transaction is not None
+        else None,
         application=application,
         terminate=terminate,
         most=most,
@@ -215,7 +210,7 @@ def flush_cache(
     override: OverrideOption = None,
     reason: ReasonOption = None,
     runbooks: RunbooksOption = None,
-    timeout: TimeoutOption = None,
+    timeout: UsualTimeoutOption = None,
     service: ServiceOption = None,
     config: ConfigOption = None,
     output: OutputOption = None,
@@ -243,7 +238,7 @@ def resize_pool(
     override: OverrideOption = None,
     reason: ReasonOption = None,
     runbooks: RunbooksOption = None,
-    timeout: TimeoutOption = None,
+    timeout: UsualTimeoutOption = None,
     service: ServiceOption = None,
     config: ConfigOption = None,
     output: OutputOption = None,
@@ -289,19 +284,6 @@ def guards(
 # --- what all actions share ----------------------------------------------------------------------
 
 
-def _seconds(option: str, text: str | None) -> float | None:
-    from oncall.units import parse_duration
-
-    return None if text is None else float(_parsed(option, parse_duration, text))
-
-
-def _parsed(option: str, parse: Callable[[str], Any], text: str) -> Any:  # noqa: ANN401  # whatever `parse` gives
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise UsageFault(f"{option}: {error}") from None
-
-
 def _do(
     options: Options,
     action: "Action",
@@ -327,11 +309,11 @@ def _do(
         alert=alert,
         plan=plan,
         # None at all is a wait as well: one look.
-        wait_s=0.0 if wait in ("0", "0s") else _seconds("--wait", wait or WAIT) or 0.0,
+        wait_s=0.0 if wait in ("0", "0s") else seconds("--wait", wait or WAIT),
         overrides=tuple(override or ()),
         reason=reason,
         runbooks=runbooks,
-        timeout_s=_seconds("--timeout", timeout or TIMEOUT) or 10.0,
+        timeout_s=seconds("--timeout", timeout or TIMEOUT),
         address=options.address(runbooks),
         argv=tuple(sys.argv[1:]),
     )

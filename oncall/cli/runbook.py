@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oncall.cli import common
+from oncall.cli.asked import RunbooksOption
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
 from oncall.cli.diagnose import complete_issue
 
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
     from oncall.runbook.loader import Library
 
 app = typer.Typer(help="The runbooks: list, show with every query, check.", no_args_is_help=True)
-
-RunbooksOption = Annotated[
-    Path | None, typer.Option("--runbooks", metavar="DIR", help="A folder of more or other runbooks.")
-]
 
 
 def _books(options: Options, more: Path | None) -> "tuple[Library, Service]":

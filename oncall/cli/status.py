@@ -1,14 +1,14 @@
 """`oncall status`: one screen about a service, or a line about each."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from oncall.cli import common
+from oncall.cli.asked import EXITS, AllOption, TimeoutOption, chosen, seconds
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
-from oncall.cli.health import EXITS, AllOption, chosen
-from oncall.errors import OncallError, UsageFault
+from oncall.errors import OncallError
 
 if TYPE_CHECKING:
     from oncall.model import Unavailable
@@ -23,9 +23,7 @@ _LAST = 3
 def status(
     ctx: typer.Context,
     every: AllOption = False,
-    timeout: Annotated[
-        str, typer.Option("--timeout", metavar="DURATION", help="Longest wait for all answers.")
-    ] = "12s",
+    timeout: TimeoutOption = "12s",
     service: ServiceOption = None,
     config: ConfigOption = None,
     output: OutputOption = None,
@@ -35,18 +33,9 @@ def status(
     Exit code: 0 all well, 1 warning, 2 critical, 3 unknown (what decides could not be read).
     """
     options = common.settle(ctx, service, config, output)
-    found = _look(options, every=every, timeout_s=_duration(timeout))
+    found = _look(options, every=every, timeout_s=seconds("--timeout", timeout))
     _print(found, options, every=every)
     raise typer.Exit(EXITS[found.severity.value])
-
-
-def _duration(text: str) -> float:
-    from oncall.units import parse_duration
-
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise UsageFault(f"--timeout: {error}") from None
 
 
 def _look(options: Options, *, every: bool, timeout_s: float) -> "StatusOfAll":

@@ -1,18 +1,17 @@
 """`oncall watch-deploy`: is the deploy to be kept, watched or rolled back, by the monitoring document's targets."""
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from oncall.cli import common
+from oncall.cli.asked import AtOption, PostOption, RunbooksOption, TimeoutOption, check_post, moment, seconds
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
 from oncall.errors import Exit, UsageFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from rich.console import Console, Group
 
@@ -28,40 +27,33 @@ _SURE = 2
 """Looks in a row that say roll back before watching ends early."""
 
 
+SinceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="TIME",
+        help="The deploy: RFC 3339, or ago, such as 20m. Else the last restart that Prometheus knows.",
+    ),
+]
+ForOption = Annotated[
+    str | None,
+    typer.Option("--for", metavar="DURATION", help="Watch so long, then say the verdict. Else one look."),
+]
+PhaseOption = Annotated[
+    str | None,
+    typer.Option("--phase", metavar="PHASE", help="hour, day or week. Else by the time since the deploy."),
+]
+
+
 def watch_deploy(
     ctx: typer.Context,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            "--since",
-            metavar="TIME",
-            help="The deploy: RFC 3339, or ago, such as 20m. Else the last restart that Prometheus knows.",
-        ),
-    ] = None,
-    watch: Annotated[
-        str | None,
-        typer.Option("--for", metavar="DURATION", help="Watch so long, then say the verdict. Else one look."),
-    ] = None,
-    phase: Annotated[
-        str | None,
-        typer.Option(
-            "--phase", metavar="PHASE", help="hour, day or week. Else by the time since the deploy."
-        ),
-    ] = None,
-    at: Annotated[
-        str | None, typer.Option("--at", metavar="TIME", help="As of when: RFC 3339, or ago, such as 2h.")
-    ] = None,
-    post: Annotated[
-        str | None,
-        typer.Option("--post", metavar="WHERE", help="Send the verdict too: slack (announce.slack)."),
-    ] = None,
-    runbooks: Annotated[
-        Path | None,
-        typer.Option("--runbooks", metavar="DIR", help="A folder of more or other runbooks and rules."),
-    ] = None,
-    timeout: Annotated[
-        str, typer.Option("--timeout", metavar="DURATION", help="Longest wait for all answers of a look.")
-    ] = "20s",
+    since: SinceOption = None,
+    watch: ForOption = None,
+    phase: PhaseOption = None,
+    at: AtOption = None,
+    post: PostOption = None,
+    runbooks: RunbooksOption = None,
+    timeout: TimeoutOption = "20s",
     service: ServiceOption = None,
     config: ConfigOption = None,
     output: OutputOption = None,
@@ -74,14 +66,8 @@ def watch_deploy(
     """
     options = common.settle(ctx, service, config, output)
     asked, watch_s = _asked(since, at, phase, timeout, watch)
-    if post not in (None, "slack"):
-        raise UsageFault(f"--post: {post!r} is not known", hint="There is: slack.")
     name, chosen = options.pick()
-    if post and (chosen.announce is None or chosen.announce.slack is None):
-        raise UsageFault(
-            "--post slack: no announce.slack in the service file",
-            hint="Write announce: {slack: ${SLACK_WEBHOOK}} for it.",
-        )
+    check_post(post, {name: chosen})
     from oncall.runbook.loader import runbooks_of
 
     books = runbooks_of(chosen, runbooks)
@@ -100,32 +86,12 @@ def _asked(
     from datetime import UTC, datetime
 
     from oncall.checks.deploy import Asked
-    from oncall.units import parse_duration, parse_time
 
     now = datetime.now(UTC)
-
-    def checked(option: str, read: "Callable[[], datetime | float]") -> "datetime | float":
-        try:
-            return read()
-        except ValueError as error:
-            raise UsageFault(f"{option}: {error}") from None
-
-    def moment(option: str, text: str) -> "datetime":
-        found = checked(option, lambda: parse_time(text, now))
-        assert isinstance(found, datetime)
-        if found > now:
-            raise UsageFault(f"{option}: {text} is still to come")
-        return found
-
-    def seconds(option: str, text: str) -> float:
-        found = checked(option, lambda: parse_duration(text))
-        assert isinstance(found, float)
-        return found
-
     if at is not None and watch is not None:
         raise UsageFault("--at is about the past, and --for watches the present", hint="Give one of them.")
-    as_of = moment("--at", at) if at else None
-    deployed = moment("--since", since) if since else None
+    as_of = moment("--at", at, now, past=True) if at else None
+    deployed = moment("--since", since, now, past=True) if since else None
     if as_of and deployed and deployed >= as_of:
         raise UsageFault("--since: the deploy is not before --at")
     asked = Asked(

@@ -6,7 +6,6 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oncall.checks import certificates
-from oncall.checks.certificates import DAY_S, Shown, address, line, look
-from oncall.checks.x509 import Certificate, from_der, from_pem
+from oncall.checks.certificates import DAY_S, Certificate, Shown, address, from_der, from_pem, line, look
 from oncall.model_checks import CheckLine
 from oncall.model_service import Service, Tls
 from tests.clients.webstand import Stand, forever, reply
@@ -287,30 +285,52 @@ def test_where_a_target_is() -> None:
     assert certificates._next("[::1]:8443").command.startswith("openssl s_client -connect '[::1]:8443'")
 
 
-# --- reading DER -------------------------------------------------------------------------------------
+# --- reading one -------------------------------------------------------------------------------------
 
 
-def test_every_authority_of_this_machine_reads_as_openssl_reads_it(tmp_path: Path) -> None:
-    oracle: Callable[[str], dict[str, object]] = ssl._ssl._test_decode_cert  # type: ignore[attr-defined]
-    context = ssl.create_default_context()
-    ders = context.get_ca_certs(binary_form=True)
-    if not ders:
-        import certifi
-
-        ders = [ssl.PEM_cert_to_DER_cert(t) for t in _pems(Path(certifi.where()).read_text())]
-    assert len(ders) > 20
-    for der in ders:
-        file = tmp_path / "one.pem"
-        file.write_text(ssl.DER_cert_to_PEM_cert(der))
-        wanted, found = oracle(str(file)), from_der(der)
-        assert found.ends == ssl.cert_time_to_seconds(str(wanted["notAfter"]))
-        assert found.begins == ssl.cert_time_to_seconds(str(wanted["notBefore"]))
-        if found.subject:
-            assert found.subject in str(wanted["subject"])
+def test_what_is_read() -> None:
+    assert from_der(_SAMPLE) == Certificate(
+        subject="sample",
+        issuer="sample",
+        begins=ssl.cert_time_to_seconds("Nov 25 09:23:41 2026 GMT"),
+        ends=ssl.cert_time_to_seconds("Feb 11 09:23:41 2035 GMT"),
+        names=("a.example", "127.0.0.1"),
+    )
 
 
-def _pems(text: str) -> list[str]:
-    return re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", text, re.DOTALL)
+def test_who_it_is_for_without_a_common_name(authority: Authority) -> None:
+    assert _alone(authority, "/O=Bots/O=Newer").subject == "Newer"
+    bare = _alone(authority, "/", "-addext", "subjectAltName=IP:::1,email:a@b.example,DNS:b.example")
+    assert (bare.subject, bare.issuer, bare.names) == ("::1", "", ("::1", "b.example"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_dates_are_read_beside_what_cannot_be(authority: Authority) -> None:
+    """A serial number of zero, an address of a byte, the letters of an old authority."""
+    one = _alone(authority, "/CN=a", "-set_serial", "0", "-addext", "subjectAltName=DER:30:03:87:01:01")
+    assert (one.subject, one.names) == ("a", ())
+    (authority.folder / "latin").write_bytes(
+        b"[req]\ndistinguished_name=who\nprompt=no\nstring_mask=MASK:0x4\n[who]\nCN=caf\xe9\n"
+    )
+    old = _alone(authority, "", "-config", "latin")
+    assert old.subject == old.issuer == "a name that cannot be read"
+    assert one.ends == pytest.approx(old.ends, abs=60)
+
+
+@pytest.mark.parametrize("tag", [b"\x03", b"\x05", b"\x1e"], ids=["bits", "null", "wide"])
+def test_a_name_of_a_wrong_type(tag: bytes) -> None:
+    good, bad = from_der(_SAMPLE), from_der(_SAMPLE.replace(b"\x0c\x06sample", tag + b"\x06sampl\xd8"))
+    assert (bad.ends, bad.names) == (good.ends, good.names)
+    assert bad.subject != good.subject
+
+
+def _alone(authority: Authority, subject: str, *more: str) -> Certificate:
+    """One that is signed by itself."""
+    said = ("-subj", subject) if subject else ()
+    out = ("-keyout", "one.key", "-out", "one.pem", "-days", "30")
+    authority._openssl("req", "-x509", *KEY, *out, *said, *more)
+    (found,) = from_pem((authority.folder / "one.pem").read_text())
+    return found
 
 
 @given(at=st.integers(0, 2000), byte=st.integers(0, 255), cut=st.integers(0, 2000))
