@@ -76,7 +76,7 @@ def _judge(facts: Facts, item: EvidenceSpec) -> Judged:
         query=query,
         decisive=item.decisive,
     )
-    explained = item.unless is not None and bool(facts.evaluate(item.unless).truth())
+    explained = item.unless is not None and facts.evaluate(item.unless).truth() is not False
     return Judged(
         report=report,
         weight=item.weight,

@@ -76,7 +76,8 @@ class EvidenceSpec(Written, frozen=True):
     decisive: Annotated[bool, Meta(description="Shows the mechanism itself; confirmed needs one.")] = False
     against: Annotated[bool, Meta(description="Speaks against the cause; decisive: rules it out.")] = False
     unless: Annotated[
-        Condition | None, Meta(description="Where this holds, the evidence supports but decides nothing.")
+        Condition | None,
+        Meta(description="Where this holds or cannot be told, the evidence decides nothing; it supports."),
     ] = None
     onset_of: Annotated[
         str | None, Meta(description="A signal that must not have changed later than the symptom did.")

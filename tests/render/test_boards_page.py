@@ -1,6 +1,7 @@
 """The dashboards as they stand on a screen: to the letter at three sizes, and within the screen at every other."""
 
 import json
+import math
 import re
 from itertools import pairwise
 
@@ -145,6 +146,7 @@ def test_a_gap_in_the_data_is_a_gap_in_the_line() -> None:
     cut = drawn(tuple(None if 40 <= at < 80 else 5.0 for at in range(121)))
     assert "*" * 50 in whole[0]
     assert re.search(r"\*+ {15,}\*+", cut[0])
+    assert drawn(tuple(math.nan if 40 <= at < 80 else 5.0 for at in range(121))) == cut
 
 
 def test_a_peak_of_one_point_is_seen() -> None:
@@ -157,6 +159,14 @@ def test_the_scale_holds_the_bounds_of_a_series() -> None:
     lines = drawn((0.001,) * 121, unit="ratio", warning=0.01, critical=0.05)
     assert lines[0].startswith("5% ---")
     assert any(line.startswith("1% ---") for line in lines)
+
+
+@given(st.integers(1, 19), st.floats(0, 0.05), st.integers(5, 30))
+@settings(max_examples=60)
+def test_what_reaches_its_bound_is_not_drawn_under_it(bound: int, above: float, height: int) -> None:
+    lines = drawn((bound * (1 + above),) * 9, height=height, warning=float(bound), critical=20.0)
+    labels = [text.split(" ")[text[:1] == " "] for text in lines]
+    assert str(bound) not in labels or "*" in "".join(lines[: labels.index(str(bound)) + 1])
 
 
 def test_lines_are_told_apart_without_colour() -> None:
