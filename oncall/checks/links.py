@@ -13,7 +13,7 @@ from oncall.checks.model import LineSpec
 from oncall.checks.scene import Scene, no_prometheus, present_only, unknown
 from oncall.clients.http import HttpServer
 from oncall.clients.http_faults import status_text
-from oncall.clients.prom_rules import Rule, alert_rules
+from oncall.clients.prom_alerts import Rule, alert_rules
 from oncall.model import Absence, Column, Frozen, Severity, Table, Unavailable
 from oncall.model_checks import CheckLine
 

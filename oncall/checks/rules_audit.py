@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from oncall.checks.model import DAY_S, LineSpec
 from oncall.checks.scene import Scene, no_prometheus, present_only, unknown
 from oncall.clients.many import instants
-from oncall.clients.prom_rules import Rule, alert_rules
+from oncall.clients.prom_alerts import Rule, alert_rules
 from oncall.clients.prometheus import Vector
 from oncall.model import Absence, Column, Frozen, Severity, Table, Unavailable
 from oncall.model_checks import CheckLine

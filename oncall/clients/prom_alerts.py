@@ -56,6 +56,36 @@ class Rules(Frozen, frozen=True):
     notes: tuple[str, ...] = ()
 
 
+class Rule(Frozen, frozen=True):
+    """One alerting rule as it is loaded."""
+
+    name: str
+    group: str
+    expression: str
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
+
+
+async def alert_rules(at: PrometheusAt, deadline_s: float) -> tuple[Rule, ...] | Unavailable:
+    """Every alerting rule, in the order of the server; none where it has none (it may leave rules to another)."""
+    async with HttpServer.of_backend(at) as server:
+        ruled = await _get(server, "/api/v1/rules", {"type": "alert"}, deadline_s)
+        read = read_json(ruled, _RulesReply, _WHAT, server.place)
+    if isinstance(read, Unavailable):
+        return read
+    return tuple(
+        Rule(
+            name=rule.name,
+            group=group.name,
+            expression=rule.query,
+            labels=rule.labels or {},
+            annotations=rule.annotations or {},
+        )
+        for group in read.data.groups or ()
+        for rule in group.alerting
+    )
+
+
 async def raised_alerts(at: PrometheusAt, deadline_s: float) -> Rules | Unavailable:
     """The rules with their alerts; where only the alerts can be read (/api/v1/alerts), those alone."""
     async with HttpServer.of_backend(at) as server:
@@ -84,7 +114,7 @@ async def _get(
 
 
 def _of_rules(groups: "list[_Group]", place: str, skew_s: float | None) -> Rules:
-    rules = [rule for group in groups for rule in group.rules or () if rule.type == "alerting"]
+    rules = [rule for group in groups for rule in group.alerting]
     broken = tuple(
         BrokenRule(name=r.name, labels=r.labels or {}, error=one_line(r.error))
         for r in rules
@@ -136,6 +166,7 @@ class _Rule(msgspec.Struct):
     query: str = ""
     duration: float = 0.0
     labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
     alerts: list[_Alert] | None = None
     health: str = ""
     error: str = msgspec.field(name="lastError", default="")
@@ -143,7 +174,13 @@ class _Rule(msgspec.Struct):
 
 
 class _Group(msgspec.Struct):
+    name: str = ""
     rules: list[_Rule] | None = None
+
+    @property
+    def alerting(self) -> list[_Rule]:
+        """The others record."""
+        return [rule for rule in self.rules or () if rule.type == "alerting"]
 
 
 class _Groups(msgspec.Struct):
