@@ -134,7 +134,7 @@ class _Look:
             measure(server, chosen, self.service, span, self.left_s), probed(chosen, scene)
         )
         self.progress("prometheus", "answered")
-        self.notes += _notes(mark, self.now, phase)
+        self.notes += [*_notes(mark, self.now, phase), *chosen.notes]
         disturbed = deploy_mark.disturbed(known, mark, span.before)
         found = {
             key: replace(one, reading=replace(one.reading, disturbed=disturbed))

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from oncall.checks.deploy_judge import STEADY, Reading
+from oncall.checks.deploy_growth import grown
+from oncall.checks.deploy_judge import Reading
 from oncall.checks.deploy_mark import Mark
 from oncall.checks.deploy_rules import Rule, Rules
 from oncall.checks.measured import Asked, expression
@@ -18,10 +19,9 @@ from oncall.diagnosis.lines import Line, finite
 from oncall.diagnosis.metrics import stale_after
 from oncall.diagnosis.readings import floor_of
 from oncall.diagnosis.shift import ENOUGH_SAMPLES, iqr, median
-from oncall.diagnosis.trend import leak
 from oncall.model import Absence, Frozen, Unavailable
 from oncall.model_service import Service, SignalSpec
-from oncall.numbers import duration, humane
+from oncall.numbers import duration
 from oncall.runbook.expression import Expression
 from oncall.signals import ages_promql, to_promql
 from oncall.units import promql_duration
@@ -59,9 +59,10 @@ class Span(Frozen, frozen=True):
     def other_s(self) -> float:
         return max(self.after_s, _LEAST_OTHER_S)
 
-    def other(self, ago: float) -> float:
-        """The end of the same time on another day."""
-        return self.end - ago + (self.other_s - self.after_s) / 2
+    def other(self, ago: float) -> float | None:
+        """The end of the same time on another day; None where that day knew the deploy already."""
+        end = self.end - ago + (self.other_s - self.after_s) / 2
+        return end if end <= self.begin else None
 
     @property
     def step_s(self) -> float:
@@ -133,8 +134,8 @@ class _Round:
         now, before, day, week, courses, ages = await asyncio.gather(
             self._instants(self._now(), span.end),
             self._instants(self._over(span.before_s), span.before_end),
-            self._instants(self._over(span.other_s), span.other(DAY_S)),
-            self._instants(self._over(span.other_s), span.other(WEEK_S)),
+            self._day(DAY_S),
+            self._day(WEEK_S),
             self._courses(),
             self.server.query(ages_promql(self.metrics, 600.0, 0.0), span.end, self.deadline_s),
         )
@@ -149,8 +150,14 @@ class _Round:
     async def _instants(self, texts: Mapping[str, str], at: float) -> Answers:
         return await instants(self.server, texts, at, self.deadline_s)
 
+    async def _day(self, ago: float) -> Answers:
+        at = self.span.other(ago)
+        return {} if at is None else await self._instants(self._over(self.span.other_s), at)
+
     def _text(self, key: str, over_s: float) -> str:
-        return expression(Asked(spec=self.specs[key], over_s=over_s, by=self.rules[key].by), self.selector)
+        by = self.rules[key].by
+        within = None if by == "avg" else self.span.recent_s
+        return expression(Asked(spec=self.specs[key], over_s=over_s, by=by, within_s=within), self.selector)
 
     def _over(self, over_s: float) -> dict[str, str]:
         """Each signal over that time, and how many samples it has in it."""
@@ -226,9 +233,8 @@ class _Round:
                 of_events=_number(now[key + _EVENTS]) if self.specs[key].quantile is not None else None,
                 gap=_gap(course, span),
             )
-            reading = (
-                _grown(rule, reading, line, load, span, self.service) if rule.must_not == "leak" else reading
-            )
+            if rule.must_not == "leak":
+                reading = self._grown(rule, reading, line, load)
         return Seen(
             reading=reading,
             query=self._text(key, span.after_s),
@@ -259,6 +265,15 @@ class _Round:
             reason = "undefined: nothing happened since the deploy that it could be a share or a mean of"
             return Unavailable(kind=Absence.UNDEFINED, reason=reason)
         return value
+
+    def _grown(self, rule: Rule, reading: Reading, line: Line, load: Line) -> Reading:
+        span = self.span
+        after, before = (
+            (_part(line, *times), _part(load, *times))
+            for times in ((span.begin, span.end), (span.before, span.before_end))
+        )
+        memory, floor = self.service.limits.memory, _floor(rule.unit)
+        return grown(rule, reading, after, before, floor=floor, memory=memory)
 
     def _other(self, key: str, answers: Answers) -> float | None:
         """The value of another day, where history has that time as a whole."""
@@ -354,41 +369,3 @@ def _bars(line: Line, begin: float, end: float) -> tuple[float | None, ...]:
     for x, y in zip(line.x, line.y, strict=True):
         slots[min(BARS - 1, max(0, int((x - begin) / (end - begin) * BARS)))].append(y)
     return tuple(median(slot) if slot else None for slot in slots)
-
-
-# --- growth ---------------------------------------------------------------------------------------------------
-
-_CALM = {
-    "flat": STEADY,
-    "slowing down": "its growth slows down",
-    "falls back": "it falls back by itself",
-    "follows the load": "it follows the load",
-    "restarted inside": "restarted too lately to tell",
-}
-
-
-def _grown(rule: Rule, r: Reading, line: Line, load: Line, span: Span, service: Service) -> Reading:
-    """Whether it grows without end after the deploy, and whether it did before."""
-    limit = service.limits.memory if rule.unit == "bytes" else None
-
-    def trend(begin: float, end: float) -> tuple[bool | None, str | None]:
-        part, done = _part(line, begin, end), _part(load, begin, end)
-        found = leak(
-            part.x,
-            part.y,
-            limit=limit,
-            floor=_floor(rule.unit),
-            restarted=None,
-            load=done if done.x else None,
-        )
-        if found is None or found.reason == "too short":
-            return None, None
-        if not found.leaking:
-            return False, _CALM.get(found.reason, found.reason)
-        left = f", at its limit in {duration(found.limit_s)}" if found.limit_s is not None else ""
-        grown = humane(found.grown, rule.unit)
-        return True, f"it grows without end: {grown} in {duration(end - found.begins)}{left}"
-
-    leaking, growth = trend(span.begin, span.end)
-    leaked, _ = trend(span.before, span.before_end)
-    return replace(r, leaking=leaking, leaked=leaked, growth=growth)

@@ -35,7 +35,10 @@ class RuleSpec(Written, frozen=True):
     signal: Annotated[str | None, Meta(description="A signal, of this file or of signals.yaml.")] = None
     probe: Annotated[Probe | None, Meta(description="One of the tool's own counts.")] = None
     by: Annotated[
-        Literal["avg", "max", "min"], Meta(description="How the values of a gauge over the time become one.")
+        Literal["avg", "max", "min"],
+        Meta(
+            description="How the values over the time become one; of a rate max and min are of the worst minutes."
+        ),
     ] = "avg"
     below: Annotated[float | None, Meta(description="The target: it must be less.")] = None
     at_least: Annotated[float | None, Meta(description="The target: it must not be less.")] = None
@@ -57,6 +60,8 @@ class PhaseFile(Written, frozen=True):
     title: str
     signals: dict[Identifier, SignalSpec] = {}
     rules: dict[Identifier, RuleSpec] = {}
+    notes: tuple[str, ...] = ()
+    """What a person has to look at, because no number tells it."""
 
 
 class Rule(Frozen, frozen=True):
@@ -90,6 +95,8 @@ class Rules(Frozen, frozen=True):
     title: str
     rules: tuple[Rule, ...]
     signals: Mapping[str, SignalSpec]
+    notes: tuple[str, ...] = ()
+    """What a person has to look at besides."""
 
 
 def rules(phase: Phase, books: Library) -> Rules:
@@ -103,7 +110,7 @@ def rules(phase: Phase, books: Library) -> Rules:
         found.append(_rule(document, name, spec, signals))
     if not found:
         raise fail(document, ("rules",), "no rule: nothing could ever be kept")
-    return Rules(phase=phase, title=file.title, rules=tuple(found), signals=signals)
+    return Rules(phase=phase, title=file.title, rules=tuple(found), signals=signals, notes=file.notes)
 
 
 def _files(phase: Phase, books: Library) -> list[tuple[Document, PhaseFile]]:

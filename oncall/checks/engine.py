@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from oncall.checks.lines import measured_line
 from oncall.checks.measured import Asked, Measured, measure
 from oncall.checks.model import Check, LineSpec
-from oncall.checks.scene import Scene, present_only, unknown
+from oncall.checks.scene import Acted, Scene, present_only, unknown
 from oncall.checks.specs import measurable, spec_of, wholes
 from oncall.diagnosis.bounds import bounds
 from oncall.model import WORST_FIRST, Absence, Frozen, Severity, Unavailable, worst
@@ -71,7 +71,7 @@ async def run(
     when: When,
     *,
     address: tuple[str, ...] = (),
-    ran: Mapping[str, datetime] | None = None,
+    acted: Acted | None = None,
     progress: Progress = _quiet,
 ) -> CheckReport:
     """Every line of a check, worst first, within the timeout."""
@@ -85,7 +85,7 @@ async def run(
         deadline_s=when.timeout_s,
         at=when.at,
         address=address,
-        ran=ran or {},
+        acted=acted or Acted(),
     )
     lines, skew_s = await _lines(scene, progress)
     secrets = secrets_of(service)

@@ -33,6 +33,8 @@ class Asked(Frozen, frozen=True):
     spec: SignalSpec
     over_s: float
     by: str = "last"
+    within_s: float | None = None
+    """Of a rate, ratio, mean or quantile: `by` of its values over each so many seconds, instead of one over all."""
 
 
 class Measured(Frozen, frozen=True):
@@ -52,12 +54,14 @@ class Measured(Frozen, frozen=True):
 
 
 def expression(asked: Asked, selector: Mapping[str, str]) -> str:
-    """PromQL of one number over the whole time. A rate, ratio, mean or quantile is taken over it; the values of a
-    gauge or of an expression without $window become one by `by`. Raises ValueError for what has no PromQL."""
+    """PromQL of one number over the whole time. A rate, ratio, mean or quantile is taken over it, or over each
+    `within_s` of it; the values of those, of a gauge or of an expression without $window become one by `by`. Raises
+    ValueError for what has no PromQL."""
     spec = asked.spec
     windowed = spec.gauge is None and (spec.promql is None or "$window" in spec.promql)
-    text = to_promql(spec, selector, asked.over_s).text
-    if windowed or asked.by == "last":
+    within = asked.within_s if windowed else None
+    text = to_promql(spec, selector, within or asked.over_s).text
+    if (windowed and within is None) or asked.by == "last":
         return text
     step = max(15.0, min(_APART_S, asked.over_s / _SAMPLES), asked.over_s / _MOST_SAMPLES)
     return f"{asked.by}_over_time(({text})[{promql_duration(asked.over_s)}:{promql_duration(step)}])"

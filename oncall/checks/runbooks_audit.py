@@ -1,8 +1,7 @@
-"""Runbooks that nobody has changed or used for so long that nobody knows whether they still hold."""
+"""Runbooks that nobody has changed, or used, for so long that nobody knows whether they still hold."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from oncall.checks.model import DAY_S, LineSpec
@@ -32,9 +31,10 @@ _COLUMNS = (
     Column(name="runbook"),
     Column(name="changed", unit="timestamp"),
     Column(name="by"),
-    Column(name="acted_on", unit="timestamp"),
+    Column(name="last_run", unit="timestamp"),
     Column(name="state"),
 )
+_BY_LOG = "run, never run: an action was taken for it or not, by this machine's audit log"
 
 
 class Care(Frozen, frozen=True):
@@ -45,21 +45,30 @@ class Care(Frozen, frozen=True):
     by: str
     ran: float | None
 
-    def touched(self) -> float | None:
-        return max((t for t in (self.changed, self.ran) if t is not None), default=None)
-
 
 async def look(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ...]:
-    """One line: which runbooks nobody changed or used within the line's time (90 days unless told)."""
+    """One line: which runbooks nobody changed, and which nobody ran, within the line's time (90 days unless told)."""
     files = files_of(scene.books)
     turns = asyncio.Semaphore(_AT_ONCE)
     patience = min(_GIT_S, scene.deadline_s / 2)
     dates = await asyncio.gather(*(_changed(path, turns, patience) for path in files.values()))
+    ran = _by_issue(scene)
     care = [
-        Care(issue=issue, changed=changed, by=by, ran=_seconds(scene.ran.get(issue)))
+        Care(issue=issue, changed=changed, by=by, ran=ran.get(issue))
         for issue, (changed, by) in zip(files, dates, strict=True)
     ]
-    return (told(name, spec, care, scene.now, float(spec.over or OLD_S)),)
+    since = scene.acted.since.timestamp() if scene.acted.since else None
+    return (told(name, spec, care, scene.now, float(spec.over or OLD_S), since),)
+
+
+def _by_issue(scene: Scene) -> dict[str, float]:
+    """When each issue was last acted on (Unix seconds); what was done for an alert counts for its issue."""
+    alerts = scene.books.alerts()
+    found: dict[str, float] = {}
+    for name, at in scene.acted.last.items():
+        issue = scene.books.for_alert(name) if name in alerts else name
+        found[issue] = max(at.timestamp(), found.get(issue, 0.0))
+    return found
 
 
 def files_of(books: Library) -> Mapping[str, Path]:
@@ -71,10 +80,6 @@ def files_of(books: Library) -> Mapping[str, Path]:
         except OncallError:
             continue
     return found
-
-
-def _seconds(at: datetime | None) -> float | None:
-    return None if at is None else at.timestamp()
 
 
 async def _changed(path: Path, turns: asyncio.Semaphore, patience_s: float) -> tuple[float | None, str]:
@@ -90,10 +95,17 @@ async def _changed(path: Path, turns: asyncio.Semaphore, patience_s: float) -> t
         return None, "file"
 
 
-def told(name: str, spec: LineSpec, care: Sequence[Care], now: float, old_s: float) -> CheckLine:
-    """The line of them, those untouched for longest first. Pure."""
-    ordered = sorted(care, key=lambda c: (c.touched() or 0.0, c.issue))
-    old = [c for c in ordered if now - (c.touched() or 0.0) > old_s]
+def told(
+    name: str, spec: LineSpec, care: Sequence[Care], now: float, old_s: float, since: float | None
+) -> CheckLine:
+    """The line of them, those that both hold of first. Pure.
+
+    `since`: where the audit log begins (Unix s), None without one; what was not run since may have been before."""
+    reaches = since is not None and now - since > old_s
+    unchanged = {c.issue for c in care if _old(c.changed, now, old_s)}
+    idle = {c.issue for c in care if reaches and _old(c.ran, now, old_s)}
+    ordered = sorted(care, key=lambda c: _order(c, unchanged, idle))
+    old = unchanged | idle
     return CheckLine(
         id=name,
         title=spec.title or "Runbooks",
@@ -102,27 +114,47 @@ def told(name: str, spec: LineSpec, care: Sequence[Care], now: float, old_s: flo
         source="file",
         value=float(len(old)),
         unit="runbooks",
-        text=_text(old, care, old_s),
-        target=spec.target or "none untouched",
+        text=_text(ordered, unchanged, idle, duration(old_s), reaches=reaches),
+        target=spec.target or "each changed and run",
         age_s=0.0,
-        detail=Table(columns=_COLUMNS, rows=tuple(_row(c, now, old_s) for c in ordered)),
+        detail=Table(columns=_COLUMNS, rows=tuple(_row(c, now, old_s) for c in ordered), notes=(_BY_LOG,)),
+        notes=() if reaches or not care else (_young(now, since, old_s),),
     )
 
 
-def _text(old: Sequence[Care], care: Sequence[Care], old_s: float) -> str:
+def _old(at: float | None, now: float, old_s: float) -> bool:
+    return at is None or now - at > old_s
+
+
+def _order(c: Care, unchanged: Collection[str], idle: Collection[str]) -> tuple[int, float, str]:
+    last = max((t for t in (c.changed, c.ran) if t is not None), default=0.0)
+    return -((c.issue in unchanged) + (c.issue in idle)), last, c.issue
+
+
+def _text(
+    care: Sequence[Care], unchanged: Collection[str], idle: Collection[str], within: str, *, reaches: bool
+) -> str:
     if not care:
         return "there is no runbook"
-    within = duration(old_s)
-    if not old:
-        return f"all {len(care)} were changed or acted on within {within}"
-    names = ", ".join(c.issue for c in old[:4]) + (" …" if len(old) > 4 else "")
-    return f"{len(old)} of {len(care)} neither changed nor acted on for {within}: {names}"
+    parts = []
+    for said, which in (("changed", unchanged), ("run", idle)):
+        names = [c.issue for c in care if c.issue in which]
+        shown = ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
+        parts += [f"{len(names)} of {len(care)} not {said} for {within}: {shown}"] if names else []
+    if parts:
+        return "; ".join(parts)
+    return f"all {len(care)} were changed {'and run ' if reaches else ''}within {within}"
+
+
+def _young(now: float, since: float | None, old_s: float) -> str:
+    begins = "has no entry" if since is None else f"reaches back {duration(max(0.0, now - since))}"
+    return f"not run for {duration(old_s)}: cannot be told yet, this machine's audit log {begins}"
 
 
 def _row(c: Care, now: float, old_s: float) -> tuple[str | float | None, ...]:
-    gaps = [
-        word
-        for word, at in (("not changed", c.changed), ("not acted on", c.ran))
-        if at is None or now - at > old_s
-    ]
-    return c.issue, c.changed, c.by, c.ran, ", ".join(gaps) or "fresh"
+    states = ["not changed"] if _old(c.changed, now, old_s) else []
+    if c.ran is None:
+        states += ["never run"]
+    elif _old(c.ran, now, old_s):
+        states += ["not run"]
+    return c.issue, c.changed, c.by, c.ran, ", ".join(states) or "fresh"

@@ -7,13 +7,23 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from oncall.checks.model import Check, LineSpec
-from oncall.model import Next, Severity
+from oncall.model import Frozen, Next, Severity
 from oncall.model_checks import CheckLine
 from oncall.model_service import Service
 
 if TYPE_CHECKING:
     from oncall.clients.prometheus import Prometheus
     from oncall.runbook.loader import Library
+
+
+class Acted(Frozen, frozen=True):
+    """What the audit log of this machine says of a service.
+
+    `last`: by issue (or the alert that it was asked by), when an action was last taken or refused. `since`: the time
+    of the oldest entry that was read, of whatever service; what was before it is not known."""
+
+    last: Mapping[str, datetime] = {}
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -31,8 +41,7 @@ class Scene:
     """One for all, where Prometheus is configured."""
     address: tuple[str, ...] = ()
     """The words that name this service on a command line."""
-    ran: Mapping[str, datetime] = field(default_factory=dict)
-    """When an action was last taken for an issue, by the audit log."""
+    acted: Acted = field(default_factory=Acted)
 
     @property
     def end(self) -> float:

@@ -1,6 +1,6 @@
 """`oncall daily-check`, `weekly-check` and `monthly-check`: the checks of the monitoring document, a verdict each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from oncall.model import Absence, Unavailable, worst
 if TYPE_CHECKING:
     from oncall.checks.engine import When
     from oncall.checks.model import Check
+    from oncall.checks.scene import Acted
     from oncall.errors import OncallError
     from oncall.model_checks import CheckReport
     from oncall.model_service import Service
@@ -120,7 +121,7 @@ def _reports(
     states: dict[str, str] = {}
     # To read the audit log is to load what writes it.
     audits = any(line.probe == "runbooks" for _, what in right for line in what.lines.values())
-    ran = _acted() if audits else {}
+    acted = _acted(services) if audits else {}
     address = addresses(options, services, runbooks, every=every)
 
     async def look(which: str) -> "CheckReport":
@@ -135,7 +136,7 @@ def _reports(
             books,
             when,
             address=address[which],
-            ran=ran.get(which, {}),
+            acted=acted.get(which),
             progress=states.__setitem__,
         )
 
@@ -166,17 +167,22 @@ def _loaded(name: str, service: "Service", runbooks: Path | None) -> "tuple[Libr
         return wrong
 
 
-def _acted() -> dict[str, dict[str, datetime]]:
-    """By service and issue: when an action was last taken for it, by the audit log; nothing where there is none."""
+def _acted(services: Iterable[str]) -> "dict[str, Acted]":
+    """What the audit log says of each service: when an action was last taken for an issue, and since when it tells.
+
+    A log that breaks off tells of what stands after the break; one that cannot be read, nothing."""
+    from oncall.checks.scene import Acted
     from oncall.errors import OncallError
     from oncall.remediation.audit import read
 
-    found: dict[str, dict[str, datetime]] = {}
+    last: dict[str, dict[str, datetime]] = {name: {} for name in services}
+    since = None
     with suppress(OncallError):
         for entry in read():
-            if entry.issue:
-                found.setdefault(entry.service, {}).setdefault(entry.issue, entry.at)
-    return found
+            since = entry.at
+            if entry.issue and entry.service in last:
+                last[entry.service].setdefault(entry.issue, entry.at)
+    return {name: Acted(last=found, since=since) for name, found in last.items()}
 
 
 def _print(reports: "list[CheckReport]", options: Options, *, details: bool, every: bool) -> None:

@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 DAY_S, HOUR_S, MINUTE_S = 86_400, 3600, 60
 LONG_AGO = 20 * DAY_S
@@ -32,6 +33,7 @@ class Deploy:
     latency_s: Shape = lambda ago: 0.03
     pool: Shape = lambda ago: 3.0
     memory: Shape = lambda ago: 4e8
+    cpu: Shape = lambda ago: 0.2
     up: Shape = lambda ago: 1.0
     without: tuple[str, ...] = ()
     """Metrics that the service does not export."""
@@ -83,7 +85,8 @@ class Deploy:
         yield count(f'http_request_duration_seconds_bucket{{le="+Inf",{at}}}', done)
         yield count(f"http_request_duration_seconds_count{{{at}}}", done)
         yield count(f"http_request_duration_seconds_sum{{{at}}}", done * typical)
-        yield count(f"process_cpu_seconds_total{{{at}}}", 0.2 * self.scrape_s * noise.uniform(0.9, 1.1))
+        used = self.cpu(ago) * self.scrape_s
+        yield count(f"process_cpu_seconds_total{{{at}}}", used * noise.uniform(0.9, 1.1))
         yield f"db_connection_pool_active{{{at}}} {round(self.pool(ago) + noise.choice((-1, 0, 1)))} {time}"
         yield f"db_connection_pool_size{{{at}}} 20 {time}"
         yield f"process_resident_memory_bytes{{{at}}} {self.memory(ago) + noise.uniform(-2e6, 2e6):.0f} {time}"
@@ -112,6 +115,52 @@ def _replaced(end: int) -> Iterator[Deploy]:
         yield Deploy(end, "replaced", starts=old, spans=((3 * HOUR_S, MARK + 15),))
         yield Deploy(end, "replaced", starts=old, spans=((MARK, MARK - 45),), up=lambda ago: 0.0)
         yield Deploy(end, "replaced", starts={f"new-{n}:8000": (MARK + 5,)}, spans=((MARK, 0),))
+
+
+DAY_MARK, WEEK_MARK = 4 * HOUR_S, 2 * DAY_S
+
+
+def _first_days(end: int) -> Iterator[Deploy]:
+    """Four hours after a deploy. What one of them shows, the others do not."""
+    starts, spans = {"app-1:8000": (LONG_AGO, DAY_MARK)}, ((9 * HOUR_S, 0),)
+
+    def spike(ago: int) -> float:
+        """Five times as much for ten minutes, two hours ago."""
+        return 200.0 if 2 * HOUR_S <= ago < 2 * HOUR_S + 600 else 40.0
+
+    shapes: dict[str, dict[str, Any]] = {
+        "more": {"requests": since(DAY_MARK, 120.0, 40.0)},
+        "fewer": {"requests": since(DAY_MARK, 8.0, 40.0)},
+        "spike": {"requests": spike},
+        "clients": {"client_share": since(DAY_MARK, 0.06, 0.01)},
+    }
+    for job, shape in shapes.items():
+        yield Deploy(end, job, starts=starts, spans=spans, scrape_s=120, **shape)
+
+
+def _first_weeks(end: int) -> Iterator[Deploy]:
+    """Two days after a deploy. What does not hold in one of them holds in the other."""
+    buckets = ("http_request_duration_seconds_bucket",)
+    plain: dict[str, Any] = {"spans": ((4 * DAY_S + HOUR_S, 0),), "scrape_s": 240, "without": buckets}
+    once, again = (LONG_AGO, WEEK_MARK), (LONG_AGO, WEEK_MARK, DAY_S)
+    yield Deploy(
+        end,
+        "week-errors",
+        starts={"app-1:8000": again},
+        # From 0.05 to 0.4 %: below the target all the time
+        error_share=lambda ago: 0.0005 + 0.0035 * max(0, WEEK_MARK - ago) / WEEK_MARK,
+        pool=since(WEEK_MARK, 12.0, 3.0),
+        **plain,
+    )
+    yield Deploy(
+        end,
+        "week-size",
+        starts={"app-1:8000": once},
+        memory=since(WEEK_MARK, 8e8, 4e8),
+        cpu=since(WEEK_MARK, 0.6, 0.2),
+        latency_s=since(WEEK_MARK, 0.05, 0.025),
+        **plain,
+    )
 
 
 def stories(end: int) -> tuple[Deploy, ...]:
@@ -190,4 +239,6 @@ def stories(end: int) -> tuple[Deploy, ...]:
         Deploy(end, "early", starts={one: (LONG_AGO, 70)}),
         Deploy(end, "bare", without=("http_request_duration_seconds_bucket",)),
         Deploy(end - HOUR_S, "gone"),
+        *_first_days(end),
+        *_first_weeks(end),
     )

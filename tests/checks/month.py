@@ -69,7 +69,8 @@ class Month:
 
 def stories(end: int) -> list[str]:
     """Samples of: calm (nothing happens), grows (memory and pool, an endpoint four times as slow and errors in the
-    last week), fresh (three days), plain (no endpoint label), once (a metric that ended ten days ago)."""
+    last week), fresh (three days), plain (no endpoint label), once (a metric that ended ten days ago); and of the
+    postgres exporter the sizes of `bot`, which grows by a gigabyte a day, and of Postgres's own database."""
     week = 7 * DAY_S
     all_of_them = (
         Month(end=end, job="calm", gauges=_gauges(lambda ago: 4 + 2 * rhythm(ago), lambda ago: 4e8)),
@@ -92,7 +93,15 @@ def stories(end: int) -> list[str]:
         # OpenMetrics wants the samples of a metric together.
         rows.setdefault(line.partition("{")[0], []).append(line)
     rows["once"] = [f'once{{job="calm"}} 1 {end - ago}' for ago in range(12 * DAY_S, 10 * DAY_S, -SCRAPE_S)]
+    rows["pg_database_size_bytes"] = list(_database_sizes(end))
     return [line for lines in rows.values() for line in lines]
+
+
+def _database_sizes(end: int) -> Iterator[str]:
+    for ago in range(35 * DAY_S, -1, -SCRAPE_S):
+        for name, size in (("bot", 4e10 - 1e9 * ago / DAY_S), ("postgres", 9e11)):
+            at = f'datname="{name}",instance="db-1:9187",job="postgres"'
+            yield f"pg_database_size_bytes{{{at}}} {size:.0f} {end - ago}"
 
 
 def _gauges(pool: Shape, memory: Shape) -> dict[str, Shape]:

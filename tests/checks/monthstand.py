@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from oncall.clients.prom_rules import alert_rules
+from oncall.clients.prom_alerts import alert_rules
 from oncall.lab.process import wait_until
 from oncall.lab.servers import start_prometheus, stop
 from oncall.model import Unavailable

@@ -17,8 +17,8 @@ from oncall.checks.loader import check
 from oncall.checks.model import DAY_S, LineSpec
 from oncall.checks.rules_audit import dead_of, metrics_of
 from oncall.checks.runbooks_audit import Care
-from oncall.checks.scene import Scene
-from oncall.clients.prom_rules import Rule
+from oncall.checks.scene import Acted, Scene
+from oncall.clients.prom_alerts import Rule
 from oncall.lab.process import free_port
 from oncall.model import Severity
 from oncall.model_checks import CheckLine
@@ -193,21 +193,54 @@ def care(issue: str, changed: float | None, ran: float | None) -> Care:
     return Care(issue=issue, changed=at[0], by="git", ran=at[1])
 
 
-def test_which_runbooks_nobody_touched() -> None:
-    found = [care("old", 200, None), care("used", 200, 3), care("new", 1, None), care("older", 300, 120)]
-    line = runbooks_audit.told("x", SPEC, found, NOW, 90 * DAY_S)
-    assert line.severity is Severity.WARNING
-    assert line.text == "2 of 4 neither changed nor acted on for 90 d: old, older"
+def judged_runbooks(found: list[Care], log_days: float | None) -> CheckLine:
+    since = None if log_days is None else NOW - log_days * DAY_S
+    return runbooks_audit.told("x", SPEC, found, NOW, 90 * DAY_S, since)
+
+
+def test_each_of_not_changed_and_not_run_is_told() -> None:
+    """Where the log reaches back so far, either is a warning."""
+    found = [care("old", 200, None), care("used", 200, 3), care("new", 1, None), care("fresh", 1, 3)]
+    found += [care("stale", 2, 120), care("older", 300, 120)]
+    line = judged_runbooks(found, 400)
+    assert (line.severity, line.value, line.notes) == (Severity.WARNING, 5, ())
+    assert line.text == (
+        "3 of 6 not changed for 90 d: old, older, used; 4 of 6 not run for 90 d: old, older, stale, new"
+    )
     assert line.detail is not None
     assert [(row[0], row[4]) for row in line.detail.rows] == [
-        ("old", "not changed, not acted on"),
-        ("older", "not changed, not acted on"),
+        ("old", "not changed, never run"),
+        ("older", "not changed, not run"),
         ("used", "not changed"),
-        ("new", "not acted on"),
+        ("stale", "not run"),
+        ("new", "never run"),
+        ("fresh", "fresh"),
     ]
-    well = runbooks_audit.told("x", SPEC, found[1:3], NOW, 90 * DAY_S)
-    assert (well.severity, well.text) == (Severity.OK, "all 2 were changed or acted on within 90 d")
-    assert runbooks_audit.told("x", SPEC, [], NOW, 90 * DAY_S).severity is Severity.UNKNOWN
+    assert line.detail.notes[0].endswith("by this machine's audit log")
+    for alone, said in (
+        ("used", "1 of 1 not changed for 90 d: used"),
+        ("new", "1 of 1 not run for 90 d: new"),
+    ):
+        line = judged_runbooks([c for c in found if c.issue == alone], 400)
+        assert (line.severity, line.text) == (Severity.WARNING, said)
+    line = judged_runbooks(found[3:4], 400)
+    assert (line.severity, line.text) == (Severity.OK, "all 1 were changed and run within 90 d")
+    assert judged_runbooks([], None).severity is Severity.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("log_days", "begins"), [(None, "has no entry"), (12, "reaches back 12 d"), (90, "reaches back 90 d")]
+)
+def test_a_younger_log_cannot_tell_what_was_not_run(log_days: float | None, begins: str) -> None:
+    note = f"not run for 90 d: cannot be told yet, this machine's audit log {begins}"
+    line = judged_runbooks([care("new", 1, None), care("used", 1, 3)], log_days)
+    assert (line.severity, line.value, line.text) == (Severity.OK, 0, "all 2 were changed within 90 d")
+    assert line.notes == (note,)
+    assert line.detail is not None
+    assert line.detail.rows[0][4] == "never run"
+    line = judged_runbooks([care("old", 91, None), care("new", 1, None)], log_days)
+    assert (line.severity, line.text) == (Severity.WARNING, "1 of 2 not changed for 90 d: old")
+    assert line.notes == (note,)
 
 
 BOOK = """
@@ -218,7 +251,7 @@ symptoms: [error_ratio]
 """
 
 
-def looked(books: Library, ran: dict[str, datetime]) -> CheckLine:
+def looked(books: Library, acted: Acted) -> CheckLine:
     scene = Scene(
         name="bot",
         service=Service(),
@@ -226,7 +259,7 @@ def looked(books: Library, ran: dict[str, datetime]) -> CheckLine:
         books=books,
         now=NOW,
         deadline_s=20,
-        ran=ran,
+        acted=acted,
     )
     (line,) = asyncio.run(runbooks_audit.look(scene, "x", LineSpec(why="w", probe="runbooks")))
     return line
@@ -248,6 +281,7 @@ def test_the_date_is_that_of_the_last_commit_and_looking_runs_nothing(tmp_path: 
     git(tmp_path, "init", "-q")
     for name in ("first", "second", "loose"):
         (tmp_path / f"{name}.yaml").write_text(BOOK.replace("ISSUE", name))
+    (tmp_path / "second.yaml").write_text(BOOK.replace("ISSUE", "second") + "alerts: [SecondIsIll]\n")
     git(tmp_path, "add", "first.yaml")
     git(tmp_path, "commit", "-qm", "one", at=NOW - 100 * DAY_S)
     git(tmp_path, "add", "second.yaml")
@@ -261,13 +295,16 @@ def test_the_date_is_that_of_the_last_commit_and_looking_runs_nothing(tmp_path: 
         git(tmp_path, "config", key, str(trap))
     git(tmp_path, "config", "log.showSignature", "true")
     books = library(tmp_path)
-    ran = {"second": datetime.fromtimestamp(NOW - DAY_S, UTC)}
-    line = looked(books, ran)
+    day, week = (datetime.fromtimestamp(NOW - days * DAY_S, UTC) for days in (1, 7))
+    # What was done for an alert is done for the issue that it belongs to.
+    acted = Acted(last={"second": week, "SecondIsIll": day, "Unknown": day}, since=week)
+    line = looked(books, acted)
     assert not (tmp_path / "sprung").exists()
     assert line.detail is not None
     rows = {row[0]: row[1:] for row in line.detail.rows}
     assert rows["first"][:3] == (NOW - 100 * DAY_S, "git", None)
     assert rows["second"][:3] == (NOW - 120 * DAY_S, "git", NOW - DAY_S)
     assert rows["loose"][:2] == (NOW - 2 * DAY_S, "file")
-    assert "first" in (line.text or "")
-    assert "second" not in (line.text or "")
+    assert (line.text or "").startswith("2 of ")
+    assert (line.text or "").endswith("not changed for 90 d: first, second")
+    assert line.notes == ("not run for 90 d: cannot be told yet, this machine's audit log reaches back 7 d",)

@@ -13,7 +13,7 @@ from oncall.checks.backups import look
 from oncall.model import Severity
 from oncall.model_checks import CheckLine
 from oncall.model_service import BackupAt, PostgresAt, Service
-from oncall.units import Duration
+from oncall.units import Duration, Size
 from tests.checks.backupstand import STANZA, Catalogue, Repository, catalogue, lacking, repository
 from tests.clients.pgstand import Stand, stand, standby
 
@@ -92,8 +92,14 @@ def test_a_stanza_a_repository_and_a_file_that_are_not_there(kept: Repository) -
 
 
 def test_old_and_smaller_than_the_least(kept: Repository) -> None:
-    at = of(kept, within=Duration(0.001))
-    assert seen(at).severity == "critical"
+    found = seen(of(kept, within=Duration(0.001)))
+    assert found.severity == "critical"
+    assert "older than " in (found.text or "")
+    found = seen(of(kept, least=Size(1e9)))
+    assert (found.severity, found.target) == ("critical", "within 1d, at least 1 GB")
+    assert (found.text or "").startswith("smaller than 1 GB"), found.text
+    found = seen(of(kept, least=Size(1e6)))
+    assert (found.severity, found.target) == ("ok", "within 1d, at least 1 MB")
 
 
 def test_pgbackrest_that_is_not_installed(kept: Repository, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from oncall.checks.deploy import Asked, look, phase_of
+from oncall.checks.deploy_measured import Span
 from oncall.checks.deploy_probes import of_backups
 from oncall.checks.deploy_rules import Rule
 from oncall.lab.servers import free_port, start_prometheus, stop
@@ -20,7 +21,7 @@ from oncall.model_checks import CheckLine
 from oncall.model_deploy import Decision, DeployLine, DeployReport, Phase
 from oncall.model_service import LogsAt, PrometheusAt, Service, Threshold
 from oncall.runbook.loader import runbooks_of
-from tests.checks.deploys import DAY_S, HOUR_S, MARK, MINUTE_S, all_lines, stories
+from tests.checks.deploys import DAY_S, HOUR_S, MARK, MINUTE_S, WEEK_MARK, all_lines, stories
 from tests.clients.promstand import KEEP, backfill
 
 KEEP_IT, WATCH, ROLL_BACK, UNKNOWN = (
@@ -64,7 +65,7 @@ class Stand:
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     folder, end = tmp_path_factory.mktemp("deploys"), int(time.time())
-    backfill(folder, all_lines(stories(end)))
+    backfill(folder, all_lines(stories(end)), "24h")
     server = start_prometheus(folder, {}, keep=KEEP)
     try:
         yield Stand(server.url, end)
@@ -209,6 +210,115 @@ def test_a_minute_after_it_nothing_is_sure(stand: Stand) -> None:
     assert found.verdict is WATCH
     assert "over 5 samples only" in found.summary
     assert of(found, "error_rate").weak
+
+
+# --- the first day and the first week -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("job", "watched"),
+    [
+        ("more", {"traffic": "×3", "traffic_peak": "×3"}),
+        ("fewer", {"traffic": "lower than before the deploy: ×0.2"}),
+        ("spike", {"traffic_peak": "but not now"}),
+        ("clients", {"error_patterns": "higher than before the deploy: ×6"}),
+    ],
+)
+def test_the_first_day_watches_traffic_and_client_errors(
+    stand: Stand, job: str, watched: dict[str, str]
+) -> None:
+    found = stand.look(job)
+    assert (found.verdict, found.phase) == (WATCH, Phase.DAY)
+    assert_watched(found, watched)
+
+
+def test_where_nothing_changed_the_first_day_keeps(stand: Stand) -> None:
+    found = stand.look("good", phase=Phase.DAY)
+    assert found.verdict is KEEP_IT
+    kept = {"traffic", "traffic_peak", "error_patterns", "memory", "error_rate", "connections", "restarts"}
+    assert kept <= {n.id for n in found.lines if n.decision is KEEP_IT and n.counts}
+
+
+def test_the_peak_is_that_of_minutes_and_not_of_all_the_time(stand: Stand) -> None:
+    found = stand.look("spike")
+    assert_moved(of(found, "traffic_peak"), 41, 200)
+    assert_moved(of(found, "traffic"), 40, 46.7)
+
+
+def assert_moved(line: DeployLine, before: float, after: float) -> None:
+    assert line.before == pytest.approx(before, rel=0.1)
+    assert line.after == pytest.approx(after, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("job", "watched"),
+    [
+        (
+            "week-errors",
+            {"error_trend": "it grows without end: 0.3", "pool": "×4", "restarts": "began 2 times"},
+        ),
+        ("week-size", {"memory_level": "×2", "cpu": "×3", "response_time": "×2"}),
+    ],
+)
+def test_the_first_week_watches_trends_and_resources(stand: Stand, job: str, watched: dict[str, str]) -> None:
+    found = stand.look(job, since=WEEK_MARK)
+    assert (found.verdict, found.phase) == (WATCH, Phase.WEEK)
+    assert_watched(found, watched)
+
+
+def assert_watched(found: DeployReport, watched: dict[str, str]) -> None:
+    """These lines and no others, each with these words."""
+    told = {n.id: n.text for n in found.lines if n.counts and n.decision is not KEEP_IT}
+    assert told.keys() == watched.keys()
+    for name, says in watched.items():
+        assert of(found, name).decision is WATCH
+        assert says in told[name]
+
+
+def test_the_week_tells_each_rule_by_its_own_signal(stand: Stand) -> None:
+    errors, size = (stand.look(job, since=WEEK_MARK) for job in ("week-errors", "week-size"))
+    values = {
+        "pool": (errors, 3, 12),
+        "memory_level": (size, 4e8, 8e8),
+        "cpu": (size, 0.2, 0.6),
+        "response_time": (size, 0.025, 0.05),
+    }
+    for name, (report, before, after) in values.items():
+        assert_moved(of(report, name), before, after)
+
+
+def test_a_trend_is_told_while_the_target_is_still_met(stand: Stand) -> None:
+    found = stand.look("week-errors", since=WEEK_MARK)
+    assert of(found, "error_rate").decision is KEEP_IT
+    assert of(found, "error_rate").recent == pytest.approx(0.004, rel=0.05)
+
+
+def test_a_day_after_the_deploy_is_no_witness_of_what_was_usual(stand: Stand) -> None:
+    found = stand.look("week-errors", since=WEEK_MARK)
+    assert all(n.day_ago is None for n in found.lines)
+
+
+@pytest.mark.parametrize(
+    ("after", "ago", "known"),
+    [(HOUR_S, DAY_S, True), (DAY_S, DAY_S, True), (2 * DAY_S, DAY_S, False), (7 * DAY_S, 7 * DAY_S, True)],
+)
+def test_another_day_is_one_before_the_deploy(after: int, ago: int, known: bool) -> None:
+    begin = 1_700_000_000.0
+    span = Span(
+        before=begin - after - 60,
+        before_end=begin - 60,
+        begin=begin,
+        end=begin + after,
+        recent_s=300,
+        interval_s=15,
+    )
+    assert span.other(ago) == (span.end - ago if known else None)
+
+
+def test_what_no_number_tells_is_said_in_the_week_alone(stand: Stand) -> None:
+    notes = {phase: stand.look("good", phase=phase).notes for phase in Phase}
+    assert any("user complaints" in note for note in notes[Phase.WEEK])
+    assert not any("complaints" in note for phase in (Phase.HOUR, Phase.DAY) for note in notes[phase])
 
 
 # --- what is not known ------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from oncall.checks.deploy_judge import RANK, Reading, judge, judged
@@ -82,8 +82,8 @@ def test_more_errors_never_improve_the_verdict(
 ) -> None:
     readings, rules = together(pairs)
     first = readings["r0"]
-    if first.after is None:
-        return
+    assume(first.after is not None)
+    assert first.after is not None
     worse = msgspec.structs.replace(
         first,
         after=first.after + more,
@@ -92,6 +92,7 @@ def test_more_errors_never_improve_the_verdict(
     )
     before, after = judge(readings, rules), judge({**readings, "r0": worse}, rules)
     assert RANK.index(after.verdict) >= RANK.index(before.verdict)
+    assert RANK.index(after.lines["r0"].decision) >= RANK.index(before.lines["r0"].decision)
 
 
 @given(SEVERAL)

@@ -23,8 +23,15 @@ def test_the_documents_targets() -> None:
         5 / 20,
         "first(pool_size, limits.pool)",
     )
-    assert {"memory", "error_patterns", "traffic", "backups"} <= by_id(Phase.DAY).keys()
+    assert {"memory", "error_patterns", "traffic", "traffic_peak", "backups"} <= by_id(Phase.DAY).keys()
     assert {"response_time", "error_trend", "pool", "memory", "cpu"} <= by_id(Phase.WEEK).keys()
+
+
+def test_what_a_person_has_to_look_at_is_a_note_of_the_phase(tmp_path: Path) -> None:
+    (note,) = rules(Phase.WEEK, library()).notes
+    assert "user complaints" in note
+    folder = team(tmp_path, GOOD + "notes: [ask the shop]\n")
+    assert rules(Phase.HOUR, library(folder)).notes == ("ask the shop",)
 
 
 def test_a_target_stands_in_one_place() -> None:

@@ -2,14 +2,20 @@
 
 import asyncio
 
+import pytest
+
 from oncall.checks.engine import When, run
 from oncall.checks.health import line
 from oncall.checks.model import Check, LineSpec
 from oncall.clients.http import HEALTH_COLUMNS
 from oncall.model import Absence, Scalar, Severity, StepReading, Table, Unavailable
-from oncall.model_checks import CheckReport
+from oncall.model_checks import CheckLine, CheckReport
 from oncall.model_service import Service
+from oncall.model_status import HealthReport
+from oncall.monitoring.health import How, look
 from oncall.runbook.loader import library
+from tests.clients.webstand import Answer, Asked, Stand, reply
+from tests.monitoring.fleetstand import HEALTH, healthy
 
 SPEC = LineSpec(why="users", probe="health")
 DAILY = Check(
@@ -29,29 +35,72 @@ def silent(path: str, kind: Absence) -> StepReading:
 
 
 def test_all_are_well() -> None:
-    found = line("health", SPEC, {path: answered(path) for path in PATHS})
+    found = line("health", SPEC, {path: [answered(path)] for path in PATHS})
     assert (found.severity, found.text) == (Severity.OK, "3 of 3 healthy")
 
 
 def test_an_ill_cache_is_a_warning_and_an_ill_database_is_critical() -> None:
-    well = {path: answered(path) for path in PATHS}
-    cache = line("health", SPEC, {**well, "/health/cache": answered("/health/cache", False, "degraded")})
+    well = {path: [answered(path)] for path in PATHS}
+    cache = line(
+        "health", SPEC, {**well, "/health/cache": [answered("/health/cache", False, "degraded")] * 2}
+    )
     assert cache.severity is Severity.WARNING
     assert cache.text == "2 of 3 healthy: /health/cache degraded"
-    base = line("health", SPEC, {**well, "/health/db": answered("/health/db", False, "disconnected")})
+    base = line("health", SPEC, {**well, "/health/db": [answered("/health/db", False, "disconnected")] * 2})
     assert base.severity is Severity.CRITICAL
 
 
 def test_what_does_not_say_how_it_is_or_cannot_be_reached_is_not_well() -> None:
-    well = {path: answered(path) for path in PATHS}
-    mute = line("health", SPEC, {**well, "/health": answered("/health", None, "no status")})
+    well = {path: [answered(path)] for path in PATHS}
+    mute = line("health", SPEC, {**well, "/health": [answered("/health", None, "no status")]})
     assert mute.severity is Severity.UNKNOWN
-    gone = line("health", SPEC, {path: silent(path, Absence.DOWN) for path in PATHS})
+    gone = line("health", SPEC, {path: [silent(path, Absence.DOWN)] * 2 for path in PATHS})
     assert gone.severity is Severity.CRITICAL
-    lost = line("health", SPEC, {path: silent(path, Absence.UNRESOLVED) for path in PATHS})
+    lost = line("health", SPEC, {path: [silent(path, Absence.UNRESOLVED)] for path in PATHS})
     assert lost.severity is Severity.UNKNOWN
     assert lost.detail is not None
     assert len(lost.detail.rows) == 3
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_one_failure_is_said_as_oncall_health_says_it(path: str) -> None:
+    """A real server that fails once at each of the two looks that are taken: the same verdict, and never well."""
+
+    async def work() -> tuple[CheckLine, HealthReport, list[str]]:
+        failing = {path}
+
+        def answer(asked: Asked) -> Answer:
+            if asked.path in failing:
+                failing.discard(asked.path)
+                return reply('{"status": "unhealthy"}', "503 Service Unavailable")
+            return healthy(asked)
+
+        async with Stand(answer) as stand:
+            service = Service(url=stand.url)
+            found = await run("bot", service, DAILY, library(), When(timeout_s=60))
+            asked = [request.path for request in stand.asked]
+            failing.add(path)
+            by_health = await look("bot", service, How(again_s=0.01))
+        return found.lines[0], by_health, asked
+
+    found, by_health, asked = asyncio.run(work())
+    (once,) = [e for e in by_health.endpoints if e.path == path]
+    assert (once.state, by_health.severity) == ("failed_once", Severity.WARNING)
+    assert found.severity is by_health.severity
+    said = f"2 of 3 healthy: {path} failed once: unhealthy (503 Service Unavailable); then "
+    assert (found.text or "").startswith(f"{said}{HEALTH[path]['status']}")
+    assert found.detail is not None
+    assert [row[0] for row in found.detail.rows if row[1] == 503] == [path]
+    assert sorted(asked) == sorted([*PATHS, path])
+
+
+def test_what_failed_and_then_is_not_known_failed_once() -> None:
+    looks = [silent("/health", Absence.TIMEOUT), silent("/health", Absence.UNRESOLVED)]
+    found = line("health", SPEC, {"/health": looks})
+    assert (found.severity, found.text) == (
+        Severity.WARNING,
+        "0 of 1 healthy: /health failed once: no connection; then no connection",
+    )
 
 
 def test_one_that_hangs_is_down_however_little_time_there_is() -> None:

@@ -1,12 +1,15 @@
 """The weekly and monthly checks of five weeks of a real Prometheus, of Postgres and of Redis."""
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace as with_changes
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from redis import Redis
 
 from oncall.checks import capacity, endpoints, links, rules_audit, weeks
 from oncall.checks.days import Days, days
@@ -18,7 +21,7 @@ from oncall.checks.scene import Scene
 from oncall.clients.prometheus import Prometheus
 from oncall.model import Severity, Unavailable
 from oncall.model_checks import CheckLine, CheckReport
-from oncall.model_service import Limits, PostgresAt, PrometheusAt, RedisAt, Service, SignalSpec
+from oncall.model_service import Limits, PostgresAt, PrometheusAt, RedisAt, Service, SignalSpec, Threshold
 from oncall.runbook.loader import library
 from oncall.units import Duration
 from tests.checks.month import SCRAPE_S
@@ -110,6 +113,21 @@ def test_time_until_the_bound_that_pages(month: Months) -> None:
     # The rhythm of a day is not in the daily peaks.
     assert found["pool_active"].text == "11, +0.05 a day: 16 in about 14 weeks"
     assert found["pool_active"].severity is Severity.OK
+
+
+def test_how_the_database_grows(month: Months) -> None:
+    """Of the exporter of another job, and not of Postgres's own database; its limit is the service file's."""
+    service = month.service("grows")
+    size = ahead(service, "db_size")["db_size"]
+    assert (size.severity, size.value, size.title) == (Severity.OK, None, "Ahead: Database size")
+    assert size.text == "40 GB, +1 GB a day; no limit is set"
+    assert "pg_database_size_bytes" in (size.query or "")
+    near = replace(service, thresholds={"db_size": Threshold(warning=45e9, critical=6e10)})
+    size = ahead(near, "db_size")["db_size"]
+    assert (size.severity, size.text) == (Severity.WARNING, "40 GB, +1 GB a day: 60 GB in about 3 weeks")
+    assert size.value == pytest.approx(20 * DAY_S, rel=0.02)
+    critical = replace(service, thresholds={"db_size": Threshold(critical=44e9)})
+    assert ahead(critical, "db_size")["db_size"].severity is Severity.CRITICAL
 
 
 def test_what_does_not_grow_and_what_is_too_young(month: Months) -> None:
@@ -324,6 +342,7 @@ def test_the_monthly_check_as_shipped(cared: Service) -> None:
     assert (sequence.severity, sequence.text) == (Severity.CRITICAL, "93.1% of orders_id_seq")
     assert sequence.detail is not None
     assert lines["capacity_more.memory"].severity is Severity.WARNING
+    assert lines["capacity_more.db_size"].text == "40 GB, +1 GB a day; no limit is set"
     assert lines["review.error_ratio"].severity is Severity.WARNING
     well = ("database", "wraparound", "freezing", "missing", "dead", "cache_memory", "cache_fragmentation")
     assert {lines[name].severity for name in (*well, "cache_evicted", "unused")} == {Severity.OK}
@@ -341,6 +360,68 @@ def test_the_weekly_check_as_shipped(cared: Service) -> None:
     assert lines["endpoints"].next is not None
     assert lines["endpoints"].next.command == "oncall diagnose latency -s bot"
     assert lines["server_slots"].severity is Severity.OK
+
+
+def only(name: str, service: Service, *ids: str) -> dict[str, CheckLine]:
+    """These lines alone of a check as shipped."""
+    what = check(name, BOOKS)
+    some = replace(what, lines={i: what.lines[i] for i in ids})
+    report = asyncio.run(run("bot", service, some, BOOKS, When(timeout_s=60)))
+    return {line.id: line for line in report.lines}
+
+
+def test_the_statements_of_a_database_with_their_statistics(postgres: Stand) -> None:
+    """The slowest by its mean, the heaviest by all its time: not the same one here."""
+    admin = postgres.admin
+    service = Service(postgres=PostgresAt(dsn=postgres.server.url))
+    admin.execute("CREATE EXTENSION pg_stat_statements")
+    try:
+        admin.execute("SELECT pg_stat_statements_reset()")
+        for _ in range(5):
+            admin.execute("SELECT pg_sleep(0.06), 1 AS slow")
+        for _ in range(40):
+            admin.execute("SELECT pg_sleep(0.02), 1 AS often, 2 AS often_too")
+        monthly = only("monthly", service, "slowest", "heaviest")
+        weekly = only("weekly", service, "statements")
+    finally:
+        admin.execute("DROP EXTENSION pg_stat_statements")
+    slowest, heaviest = monthly["slowest"], monthly["heaviest"]
+    assert (slowest.severity, slowest.source, slowest.unit) == (Severity.OK, "postgres", "ms")
+    assert slowest.value is not None
+    assert 60 <= slowest.value < 1000
+    assert slowest.detail is not None
+    assert slowest.detail.rows[0][-1] == "SELECT pg_sleep($1), $2 AS slow"
+    assert heaviest.detail is not None
+    assert heaviest.detail.rows[0][-1] == "SELECT pg_sleep($1), $2 AS often, $3 AS often_too"
+    for found in (heaviest, weekly["statements"]):
+        assert found.severity is Severity.OK
+        assert found.value is not None
+        assert 0.4 < found.value < 0.9
+        assert re.fullmatch(r"[\d.]+% of the database's time, [\d.]+ ms each", found.text or "")
+
+
+def test_a_cache_that_is_too_small_evicts(tmp_path: Path) -> None:
+    settings = {"maxmemory": "3mb", "maxmemory-policy": "allkeys-lru"}
+    ids = ("cache_memory", "cache_evicted", "cache_fragmentation")
+    with redis(tmp_path, settings) as server, Redis.from_url(server.url) as admin:
+        service = Service(redis=RedisAt(url=server.url))
+        before = only("monthly", service, *ids)
+        with admin.pipeline(transaction=False) as pipe:
+            for number in range(600):
+                pipe.set(f"page:{number}", b"x" * 10_000)
+            pipe.execute()
+        evicted = int(admin.info("stats")["evicted_keys"])
+        full = only("monthly", service, *ids)
+    assert (before["cache_evicted"].severity, before["cache_evicted"].value) == (Severity.OK, 0)
+    assert evicted > 100
+    assert (full["cache_evicted"].severity, full["cache_evicted"].value) == (Severity.WARNING, 1)
+    # A look needs room as well, and may evict a few more.
+    said = re.match(r"(\d+) evicted, 0 expired, in \d+ s", full["cache_evicted"].text or "")
+    assert said is not None
+    assert evicted <= int(said[1]) < evicted + 50
+    assert full["cache_memory"].severity in (Severity.WARNING, Severity.CRITICAL)
+    # Of 3 MB most of what the server takes is the program: that is no fragmentation.
+    assert full["cache_fragmentation"].severity is Severity.OK
 
 
 def test_the_peaks_of_a_week(month: Months) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from oncall.clients.postgres import load_sql
@@ -228,6 +229,37 @@ def test_without_statistics_of_statements_it_says_how_to_get_them(filled: Stand)
     why = missing(filled.ask("statements_total"), "statements_total")
     assert why.kind is Absence.NOT_INSTALLED
     assert "CREATE EXTENSION pg_stat_statements" in (why.hint or "")
+
+
+def test_the_statements_that_take_most_of_the_time(filled: Stand) -> None:
+    """By the sum of their time: many short ones are before a few long ones. In whatever schema the extension is."""
+    admin = filled.admin
+    admin.execute('CREATE SCHEMA "Sta ts"')
+    admin.execute('CREATE EXTENSION pg_stat_statements SCHEMA "Sta ts"')
+    try:
+        admin.execute('SELECT "Sta ts".pg_stat_statements_reset()')
+        admin.execute("SELECT pg_sleep(0.1), 1 AS once")
+        for _ in range(20):
+            admin.execute("SELECT pg_sleep(0.02), n FROM generate_series(1, 2) AS n LIMIT 1")
+        # Another database's are not this one's.
+        with psycopg.connect(filled.dsn(dbname="template1"), autocommit=True) as other:
+            other.execute("SELECT pg_sleep(0.6), 1 AS elsewhere")
+        told(filled, "statements_total")
+        found = told(filled, "statements_total")
+    finally:
+        admin.execute("DROP EXTENSION pg_stat_statements")
+        admin.execute('DROP SCHEMA "Sta ts"')
+    first, second = found[:2]
+    assert first["query"] == "SELECT pg_sleep($1), n FROM generate_series($2, $3) AS n LIMIT $4"
+    assert (first["calls"], first["rows_per_call"]) == (20, 1.0)
+    assert first["total_s"] >= 0.4
+    assert first["mean_ms"] == pytest.approx(first["total_s"] * 1000 / 20)
+    assert second["query"] == "SELECT pg_sleep($1), $2 AS once"
+    assert (second["calls"], second["mean_ms"] >= 100) == (1, True)
+    assert 0.5 < first["total_ratio"] < 1
+    assert second["total_ratio"] / first["total_ratio"] == pytest.approx(second["total_s"] / first["total_s"])
+    queries = [str(row["query"]) for row in found]
+    assert not [query for query in queries if "elsewhere" in query or "oncall:" in query]
 
 
 def test_a_replica_says_that_it_is_one(server: Stand) -> None:
