@@ -60,7 +60,7 @@ ALLOWED: dict[str, set[str]] = {
     "remediation": WORDS | {"files", "config", "clients", "runbook", "diagnosis", "signals", "promql"},
     "checks": WORDS
     | YAML
-    | {"config", "config_rules", "clients", "runbook", "diagnosis", "signals", "promql"},
+    | {"monitoring", "config", "config_rules", "clients", "runbook", "diagnosis", "signals", "promql"},
     "monitoring": WORDS
     | YAML
     | {"config", "config_rules", "clients", "runbook", "diagnosis", "signals", "promql"},

@@ -88,7 +88,14 @@ class Seen:
         if self._live is None:
             from rich.live import Live
 
-            self._live = Live(console=self._console()[0], transient=True, auto_refresh=False)
+            # While stderr is redirected, what stands in its place looks like a terminal that takes ASCII only.
+            self._live = Live(
+                console=self._console()[0],
+                transient=True,
+                auto_refresh=False,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             self._live.start()
         self._live.update(self._page(), refresh=True)
 

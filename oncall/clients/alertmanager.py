@@ -7,13 +7,15 @@ from typing import Literal, Self, TypeVar
 from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import replace
 
 from oncall.clients.http import Data, Fetched, HttpServer
 from oncall.clients.http_faults import bad, one_line
 from oncall.clients.http_json import ask_json, read_json
 from oncall.clients.server_clock import skew_of
 from oncall.model import Absence, Frozen, Met, Unavailable
-from oncall.model_service import HttpBackend
+from oncall.model_service import HttpBackend, Service
+from oncall.scrub import scrub, secrets_of
 
 T = TypeVar("T")
 _WHAT = "Alertmanager"
@@ -60,6 +62,7 @@ class Alertmanager:
 
     def __init__(self, at: HttpBackend) -> None:
         self._server = HttpServer.of_backend(at)
+        self._secrets = secrets_of(Service(alertmanager=at))
         self.skew_s: float | None = None
 
     async def __aenter__(self) -> Self:
@@ -125,7 +128,12 @@ class Alertmanager:
     def _read(self, got: Fetched | Unavailable, shape: type[T]) -> T | Unavailable:
         if isinstance(got, Fetched) and 400 <= got.status < 500 and got.status not in (401, 403, 404):
             return self._refusal(got)
-        return read_json(got, shape, _WHAT, self.place)
+        read = read_json(got, shape, _WHAT, self.place)
+        return self._masked(read) if isinstance(read, Unavailable) else read
+
+    def _masked(self, gap: Unavailable) -> Unavailable:
+        """It may quote what it was sent."""
+        return replace(gap, reason=scrub(gap.reason, self._secrets))
 
     def _refusal(self, got: Fetched) -> Unavailable:
         """Its own words, which are a JSON string or an object with a message."""
@@ -133,10 +141,11 @@ class Alertmanager:
         try:
             said = msgspec.json.decode(got.body)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return fault if isinstance(fault, Unavailable) else bad(f"{self.place} refuses")
+            return self._masked(fault) if isinstance(fault, Unavailable) else bad(f"{self.place} refuses")
         text = said.get("message", "") if isinstance(said, dict) else said
         told = one_line(str(text)) or f"status {got.status}"
-        return Unavailable(kind=Absence.BAD_QUERY, reason=f"Alertmanager at {self.place}: {told}")
+        gap = Unavailable(kind=Absence.BAD_QUERY, reason=f"Alertmanager at {self.place}: {told}")
+        return self._masked(gap)
 
 
 # --- the wire ------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from oncall.monitoring.alert_pairs import Joined, joined
 from oncall.monitoring.alert_sources import Kept, Progress, Seen, ask
 from oncall.monitoring.escalation import Policy
 from oncall.numbers import duration
+from oncall.scrub import scrub, secrets_of
 
 if TYPE_CHECKING:
     from oncall.runbook.loader import Library
@@ -126,7 +127,8 @@ def report(
     teller = _Teller(each, seen, found, at)
     alerts = sorted(map(teller.alert, own), key=order)
     strangers = [one for one in found if not fits(one.labels, selector)]
-    unseen = (*_unread(each), *_unseen(seen, selector))
+    secrets = secrets_of(each.service)
+    unseen = tuple(scrubbed(gap, secrets) for gap in (*_unread(each), *_unseen(seen, selector)))
     others = others_of(strangers, each.policy, lambda labels: _may_be(labels, selector))
     perhaps = sum(o.count for o in others if alone and _ours_perhaps([o]))
     dark = blind(seen, selector) or each.broken is not None or perhaps > 0
@@ -142,8 +144,14 @@ def report(
         selector=dict(selector),
         others=others,
         unseen=unseen,
-        notes=tuple(_notes(seen, selector)),
+        notes=tuple(scrub(note, secrets) for note in _notes(seen, selector)),
     )
+
+
+def scrubbed(gap: Unseen, secrets: Sequence[str]) -> Unseen:
+    """Without the service's own secrets: a server may quote what it was sent."""
+    hint = scrub(gap.hint, secrets) if gap.hint else None
+    return Unseen(what=gap.what, reason=scrub(gap.reason, secrets), hint=hint)
 
 
 def _ours_perhaps(others: Iterable[Others]) -> bool:

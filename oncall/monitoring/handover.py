@@ -13,12 +13,13 @@ from oncall.model_alerts import AlertsReport, Fired, Handover, Silence
 from oncall.model_service import PrometheusAt
 from oncall.monitoring.alert_pairs import joined
 from oncall.monitoring.alert_sources import Kept, Progress, Seen, ask, not_configured
-from oncall.monitoring.alerts import Look, fits, report
+from oncall.monitoring.alerts import Look, fits, report, scrubbed
 from oncall.monitoring.silences import own_silences, silence_of
 from oncall.monitoring.trends import Trends, trending
 from oncall.numbers import duration
 from oncall.promql import service_matchers
 from oncall.runbook.loader import Library
+from oncall.scrub import scrub, secrets_of
 from oncall.units import promql_duration
 
 _POINTS = 1440
@@ -58,7 +59,7 @@ async def handover(
     shown = report(each, answers, joined(answers), now, took)
     begin = datetime.fromtimestamp(shown.at.timestamp() - since_s, UTC).replace(microsecond=0)
     fired = history.fired if isinstance(history, History) else None
-    silences = _silences(each, answers, begin, shown.at)
+    silences, secrets = _silences(each, answers, begin, shown.at), secrets_of(each.service)
     return Handover(
         service=each.name,
         environment=each.service.environment,
@@ -72,8 +73,8 @@ async def handover(
         done=done if isinstance(done, AuditList) else None,
         trending=trends.found if isinstance(trends, Trends) else None,
         fired_others=history.others if isinstance(history, History) else None,
-        unseen=tuple(_unseen(shown, history, trends, done)),
-        notes=tuple(_notes(history, trends)),
+        unseen=tuple(scrubbed(gap, secrets) for gap in _unseen(shown, history, trends, done)),
+        notes=tuple(scrub(note, secrets) for note in _notes(history, trends)),
     )
 
 

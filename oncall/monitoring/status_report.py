@@ -20,11 +20,11 @@ from oncall.model_status import (
     StatusOfAll,
     StatusReport,
 )
-from oncall.monitoring.alerts import Look
+from oncall.monitoring.alerts import Look, scrubbed
 from oncall.monitoring.fleet import counted
 from oncall.monitoring.golden import Measured, Wanted, decides, reports
 from oncall.numbers import humane
-from oncall.scrub import scrub, secrets_of
+from oncall.scrub import secrets_of
 
 if TYPE_CHECKING:
     from oncall.runbook.loader import Library
@@ -88,14 +88,9 @@ def report(
         if isinstance(actions, Unavailable)
         else tuple(a for a in actions if a.service == subject.name),
         baseline_s=float(subject.service.windows.baseline),
-        unseen=tuple(_clean(u, secrets) for u in unseen),
+        unseen=tuple(scrubbed(u, secrets) for u in unseen),
         notes=(*notes, *seen.alerts.notes, *find.notes),
     )
-
-
-def _clean(unseen: Unseen, secrets: tuple[str, ...]) -> Unseen:
-    hint = scrub(unseen.hint, secrets) if unseen.hint else None
-    return Unseen(what=unseen.what, reason=scrub(unseen.reason, secrets), hint=hint)
 
 
 def count_of(found: AlertsReport, service: Service) -> AlertCount:

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from oncall.checks.deploy_judge import RANK, Reading, judge, judged
@@ -12,7 +12,8 @@ from oncall.checks.deploy_rules import MustNot, Rule
 from oncall.model_deploy import Decision
 
 KEEP, WATCH, UNKNOWN, ROLL_BACK = RANK
-NUMBER = st.floats(0, 1, width=32)
+NUMBER = st.floats(0, 0.015625, width=32) | st.floats(0, 1, width=32)
+"""Half of them near the target, on both sides of it."""
 SOME = st.none() | NUMBER
 
 
@@ -81,18 +82,29 @@ def test_more_errors_never_improve_the_verdict(
     pairs: list[tuple[Rule, Reading]], more: float, now: float, events: float
 ) -> None:
     readings, rules = together(pairs)
-    first = readings["r0"]
-    assume(first.after is not None)
-    assert first.after is not None
-    worse = msgspec.structs.replace(
-        first,
-        after=first.after + more,
-        recent=None if first.recent is None else first.recent + now,
-        events=None if first.events is None else first.events + events,
-    )
+    worse = with_more(readings["r0"], more, now, events)
     before, after = judge(readings, rules), judge({**readings, "r0": worse}, rules)
     assert RANK.index(after.verdict) >= RANK.index(before.verdict)
-    assert RANK.index(after.lines["r0"].decision) >= RANK.index(before.lines["r0"].decision)
+
+
+@settings(max_examples=300)
+@given(KINDS, READINGS, NUMBER, NUMBER, st.floats(0, 50))
+def test_more_errors_never_improve_the_line(
+    kind: Rule, found: Reading, more: float, now: float, events: float
+) -> None:
+    before, after = judged(kind, found), judged(kind, with_more(found, more, now, events))
+    assert RANK.index(after.decision) >= RANK.index(before.decision)
+
+
+def with_more(found: Reading, more: float, now: float, events: float) -> Reading:
+    assume(found.after is not None)
+    assert found.after is not None
+    return msgspec.structs.replace(
+        found,
+        after=found.after + more,
+        recent=None if found.recent is None else found.recent + now,
+        events=None if found.events is None else found.events + events,
+    )
 
 
 @given(SEVERAL)

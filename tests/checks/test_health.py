@@ -8,11 +8,11 @@ from oncall.checks.engine import When, run
 from oncall.checks.health import line
 from oncall.checks.model import Check, LineSpec
 from oncall.clients.http import HEALTH_COLUMNS
-from oncall.model import Absence, Scalar, Severity, StepReading, Table, Unavailable
+from oncall.model import Scalar, Severity, StepReading, Table
 from oncall.model_checks import CheckLine, CheckReport
 from oncall.model_service import Service
 from oncall.model_status import HealthReport
-from oncall.monitoring.health import How, look
+from oncall.monitoring.health import How, look, report
 from oncall.runbook.loader import library
 from tests.clients.webstand import Answer, Asked, Stand, reply
 from tests.monitoring.fleetstand import HEALTH, healthy
@@ -29,37 +29,39 @@ def answered(path: str, healthy: bool | None = True, verdict: str = "healthy") -
     return StepReading(source="http", query=f"GET {path}", answer=Table(columns=HEALTH_COLUMNS, rows=(row,)))
 
 
-def silent(path: str, kind: Absence) -> StepReading:
-    why = Unavailable(kind=kind, reason="no connection")
-    return StepReading(source="http", query=f"GET {path}", answer=why)
+def told(**ill: list[StepReading]) -> CheckLine:
+    """The line where the others are well; `db`, `cache`: one or two looks."""
+    looks = {path: [answered(path)] for path in PATHS} | {
+        f"/health/{name}": said for name, said in ill.items()
+    }
+    service = Service(url="http://bot")
+    return line("health", SPEC, report("bot", service, looks, 3, How()))
 
 
 def test_all_are_well() -> None:
-    found = line("health", SPEC, {path: [answered(path)] for path in PATHS})
-    assert (found.severity, found.text) == (Severity.OK, "3 of 3 healthy")
+    assert (told().severity, told().text) == (Severity.OK, "3 of 3 healthy")
 
 
 def test_an_ill_cache_is_a_warning_and_an_ill_database_is_critical() -> None:
-    well = {path: [answered(path)] for path in PATHS}
-    cache = line(
-        "health", SPEC, {**well, "/health/cache": [answered("/health/cache", False, "degraded")] * 2}
-    )
+    cache = told(cache=[answered("/health/cache", False, "degraded")] * 2)
     assert cache.severity is Severity.WARNING
-    assert cache.text == "2 of 3 healthy: /health/cache degraded"
-    base = line("health", SPEC, {**well, "/health/db": [answered("/health/db", False, "disconnected")] * 2})
+    assert cache.text == "2 of 3 healthy: /health/cache down: degraded"
+    base = told(db=[answered("/health/db", False, "disconnected")] * 2)
     assert base.severity is Severity.CRITICAL
 
 
-def test_what_does_not_say_how_it_is_or_cannot_be_reached_is_not_well() -> None:
-    well = {path: [answered(path)] for path in PATHS}
-    mute = line("health", SPEC, {**well, "/health": [answered("/health", None, "no status")]})
+def test_what_does_not_say_how_it_is_is_not_well() -> None:
+    mute = told(db=[answered("/health/db", None, "no status")])
     assert mute.severity is Severity.UNKNOWN
-    gone = line("health", SPEC, {path: [silent(path, Absence.DOWN)] * 2 for path in PATHS})
-    assert gone.severity is Severity.CRITICAL
-    lost = line("health", SPEC, {path: [silent(path, Absence.UNRESOLVED)] for path in PATHS})
-    assert lost.severity is Severity.UNKNOWN
-    assert lost.detail is not None
-    assert len(lost.detail.rows) == 3
+    assert mute.detail is not None
+    assert len(mute.detail.rows) == 3
+
+
+def test_an_endpoint_of_a_backend_that_the_service_has_not_is_not_missed() -> None:
+    row: tuple[Scalar, ...] = ("/health/cache", 404, "bad answer", False, 3.0, None)
+    table = Table(columns=HEALTH_COLUMNS, rows=(row,))
+    found = told(cache=[StepReading(source="http", query=None, answer=table)])
+    assert (found.severity, found.text) == (Severity.OK, "2 of 2 healthy")
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -87,20 +89,11 @@ def test_one_failure_is_said_as_oncall_health_says_it(path: str) -> None:
     (once,) = [e for e in by_health.endpoints if e.path == path]
     assert (once.state, by_health.severity) == ("failed_once", Severity.WARNING)
     assert found.severity is by_health.severity
-    said = f"2 of 3 healthy: {path} failed once: unhealthy (503 Service Unavailable); then "
+    said = f"2 of 3 healthy: {path} failed once: unhealthy: 503 Service Unavailable; 1 s later: "
     assert (found.text or "").startswith(f"{said}{HEALTH[path]['status']}")
     assert found.detail is not None
-    assert [row[0] for row in found.detail.rows if row[1] == 503] == [path]
+    assert [row[0] for row in found.detail.rows if row[1] == "failed once"] == [path]
     assert sorted(asked) == sorted([*PATHS, path])
-
-
-def test_what_failed_and_then_is_not_known_failed_once() -> None:
-    looks = [silent("/health", Absence.TIMEOUT), silent("/health", Absence.UNRESOLVED)]
-    found = line("health", SPEC, {"/health": looks})
-    assert (found.severity, found.text) == (
-        Severity.WARNING,
-        "0 of 1 healthy: /health failed once: no connection; then no connection",
-    )
 
 
 def test_one_that_hangs_is_down_however_little_time_there_is() -> None:

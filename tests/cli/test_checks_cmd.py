@@ -166,7 +166,7 @@ def test_a_day_on_which_everything_is_ill(
         "latency": "warning",
     }
     # What each says, and that each says what to do or why it matters.
-    assert found["health"]["text"] == "2 of 3 healthy: /health/db disconnected (503 Service Unavailable)"
+    assert found["health"]["text"] == "2 of 3 healthy: /health/db down: disconnected: 503 Service Unavailable"
     assert found["disk"]["text"] == "4 MB free"
     assert "older than " in found["backups"]["text"]
     assert found["certificates"]["text"].startswith("expired ")

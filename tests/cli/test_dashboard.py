@@ -9,6 +9,8 @@ import pexpect
 import pyte
 import pytest
 
+from oncall.cli.dashboard import View
+from oncall.cli.main import run
 from oncall.errors import Exit
 from oncall.lab.process import free_port
 from tests.cli.page import Page, served
@@ -93,10 +95,39 @@ def test_pictures_are_written_whole_and_only_over_pictures(bot: Program, past: H
 
 
 def test_a_picture_that_cannot_be_written_costs_no_answer(bot: Program, past: History) -> None:
+    """No file may grow beyond a kilobyte: what a full disk does."""
+    limit = ("/bin/sh", "-c", 'ulimit -f 1; trap "" XFSZ; exec "$0" "$@"')
+    limited = Program(bot.folder, command=(*limit, *bot.command))
+    said = limited.run("dashboard", "--at", past.at, "--svg", "a.svg")
+    assert said.code == Exit.UNKNOWN
+    assert said.first[0].startswith("SYSTEM OVERVIEW")
+    assert "17/20" in said.out
+    assert "--svg" in said.err
+    assert "not written: file too large" in said.err
+    assert list(bot.work().iterdir()) == []
+
+
+def test_a_device_is_no_place_for_a_picture(bot: Program, past: History) -> None:
     (bot.work() / "a.svg").symlink_to("/dev/full")
     said = bot.run("dashboard", "--at", past.at, "--svg", "a.svg")
-    assert said.code == Exit.USAGE
-    assert "is no" in said.err or "stays as it is" in said.err
+    assert (said.code, said.out) == (Exit.USAGE, "")
+    assert "it stays as it is" in said.err
+
+
+def test_live_asks_every_two_seconds_unless_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, as far as the screen: how often it is really asked is a matter of the machine's load."""
+    seen: list[View] = []
+    file = tmp_path / "service.yaml"
+    file.write_text("services: {bot: {}}\n")
+    file.chmod(0o600)
+    monkeypatch.setattr("oncall.cli.dashboard_live.live", seen.append)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    for words in ((), ("--interval", "5s")):
+        assert run(["dashboard", "--watch", "--config", str(file), *words]) == Exit.OK
+    assert [view.wanted.looking.interval_s for view in seen] == [2.0, 5.0]
 
 
 @pytest.mark.parametrize(

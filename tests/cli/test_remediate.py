@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 
-from oncall.cli.remediate import exit_of
 from oncall.errors import Exit
 from oncall.lab.process import wait_until
-from oncall.model_acts import ActionPlan, Check, Helped, Remediation, Verification
 from tests.cli.program import Program, Said
 from tests.clients.pgstand import APP, Link, begin
 from tests.clients.pgstand import Stand as Postgres
@@ -191,41 +189,6 @@ def test_a_plan_by_other_runbooks_is_handed_over_with_them(program: Program) -> 
     assert report.json["plan"]["id"] == plan["id"]
 
 
-def outcome(result: Helped, *holds: bool | None) -> Remediation:
-    checks = tuple(Check(text="a check", holds=one) for one in holds)
-    plan = ActionPlan(
-        id="0123456789",
-        action="restart",
-        service="bot",
-        environment="production",
-        at=datetime.now(UTC),
-        title="",
-        place=(),
-        targets=(),
-        guards=(),
-        command="",
-    )
-    proof = Verification(result=result, text="", waited_s=1.0, checks=checks)
-    return Remediation(plan=plan, outcome="done", text="", duration_ms=1, verification=proof)
-
-
-@pytest.mark.parametrize(
-    ("done", "code"),
-    [
-        (outcome("fixed", True), Exit.OK),
-        (outcome("fixed"), Exit.OK),
-        (outcome("fixed", True, None), Exit.UNVERIFIED),
-        (outcome("nothing_measured", True), Exit.OK),
-        (outcome("nothing_measured", None), Exit.UNVERIFIED),
-        (outcome("nothing_measured"), Exit.UNVERIFIED),
-        (outcome("unknown", True), Exit.UNVERIFIED),
-    ],
-)
-def test_the_exit_code_says_what_the_page_says(done: Remediation, code: Exit) -> None:
-    """A check that could not be told is no proof: not 0 below NOT VERIFIED."""
-    assert exit_of(done) == code
-
-
 def test_twice_within_the_cooldown(program: Program) -> None:
     work = restarted_by(program, "echo >> ran")
     program.run("remediate", "restart", "--confirm", "--wait", "0s")
@@ -295,20 +258,6 @@ def test_row_42_interrupted_in_the_middle(program: Program) -> None:
     assert entries[0]["outcome"] == "interrupted"
 
 
-def test_the_header_comes_before_the_act(program: Program) -> None:
-    """What is about to be touched is on the terminal while nothing has happened yet."""
-    work = restarted_by(program, "touch begun; read line < fifo", environment="production")
-    os.mkfifo(work / "fifo")
-    child = program.start("remediate", "restart", "--confirm", "--wait", "0s")
-    child.expect("restart.sh")
-    wait_until((work / "begun").exists, "it acts")
-    (work / "fifo").write_text("go on\n")
-    shown = bytes(child.before or b"") + bytes(child.read())
-    child.close()
-    assert b"production" in shown
-    assert child.exitstatus == Exit.UNVERIFIED
-
-
 def test_the_team_is_told_before_and_after(program: Program) -> None:
     """Slack hears of the plan and of the result; a webhook that is dead is said, and holds nothing back."""
 
@@ -342,36 +291,6 @@ def test_nothing_is_wrong_why_act(varied: Varied) -> None:
     assert "look first: oncall diagnose; or" in guard(plan, "already-healthy")["hint"]
     report, code = program.json("remediate", "restart", "--confirm")
     assert (code, report["outcome"]) == (Exit.REFUSED, "refused")
-
-
-# --- words -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("restart", "--override", "identity", "--reason", "x"), "never overridden"),
-        (("restart", "--override", "cooldown"), "needs --reason"),
-        (("kill-queries", "--older-than", "soon"), "--older-than"),
-        (("kill-queries", "--pid", "abc"), "--pid"),
-        (("kill-queries", "--max", "0"), "--max"),
-        (("resize-pool",), "either --to N or --undo"),
-        (("restart", "--issue", "pool", "--alert", "X"), "--issue and --alert"),
-        (("restart", "--issue", "gremlins"), "no runbook"),
-        (("flush-cache", "--prefix", "*"), "*"),
-    ],
-)
-def test_wrong_words_are_64_and_nothing_happens(program: Program, words: tuple[str, ...], said: str) -> None:
-    program.services(
-        bot={
-            "restart": {"command": ["false"]},
-            "postgres": {"dsn": "postgresql://oncall@127.0.0.1:1/x"},
-            "redis": {"url": "redis://127.0.0.1:1/0"},
-        }
-    )
-    found = program.run("remediate", *words, "--confirm", "--output", "json")
-    assert found.code in (Exit.USAGE, Exit.REFUSED), found.all
-    assert said in json.dumps(found.json)
 
 
 def test_the_guards_are_explained(program: Program) -> None:

@@ -230,14 +230,18 @@ def test_a_full_disk_loses_the_file_and_not_the_report(program: Program) -> None
 
 
 def test_where_one_may_not_write(program: Program) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may write anywhere")
     program.services(bot={})
     program.work().chmod(stat.S_IRUSR | stat.S_IXUSR)
-    said = program.run("diagnose", "pool", "--save", "look.json")
+    # Root may write anywhere, but not without these capabilities.
+    without = "-dac_override,-dac_read_search"
+    bound = ("setpriv", f"--bounding-set={without}", f"--inh-caps={without}") if os.geteuid() == 0 else ()
+    said = Program(program.folder, command=(*bound, *program.command)).run(
+        "diagnose", "pool", "--save", "look.json"
+    )
     program.work().chmod(0o700)
     assert said.code == Exit.USAGE
-    assert "no permission" in said.err
+    assert "no permission to write" in said.err
+    assert list(program.work().iterdir()) == []
 
 
 # --- files that are none -------------------------------------------------------------------------

@@ -88,16 +88,15 @@ def test_unknown_is_3(program: Program) -> None:
 
 def test_the_moment_and_the_phase_can_be_told(bot: Program) -> None:
     found, code = bot.json("watch-deploy", "--since", "30m", "--phase", "day")
-    assert (found["mark"]["given"], found["phase"], code) == (
-        True,
-        "day",
-        Exit.UNKNOWN if unread(found) else 0,
-    )
+    assert (found["mark"]["given"], found["phase"], code) == (True, "day", Exit.OK)
     assert found["since_s"] == pytest.approx(1800, abs=60)
 
 
-def unread(found: dict[str, Any]) -> bool:
-    return any(line["decision"] == "unknown" and line["counts"] for line in found["lines"])
+def test_what_no_number_tells_is_said_in_the_first_week(bot: Program) -> None:
+    words = ("watch-deploy", "--phase", "week")
+    assert any("user complaints" in note for note in bot.json(*words)[0]["notes"])
+    for said in (bot.run(*words), bot.run(*words, "--output", "markdown")):
+        assert "user complaints" in said.out
 
 
 def test_the_backups_of_the_service_file_are_looked_at_on_the_first_day(

@@ -24,6 +24,7 @@ from oncall.runbook.loader import packaged_folder
 from tests.clients.webstand import Asked, reply
 from tests.clients.webstand import Stand as Web
 from tests.monitoring.alertstand import Alerting, alerting, rule
+from tests.monitoring.counting import asked_between, requests_of
 
 NOW = 1_767_225_600.0
 AT = datetime.fromtimestamp(NOW, UTC)
@@ -187,12 +188,35 @@ def test_rules_that_were_not_evaluated_yet_say_nothing() -> None:
 
 
 def test_without_alertmanager_the_rest_is_there(stand: Alerting) -> None:
-    away = {"url": f"http://127.0.0.1:{free_port()}", "bearer": "canary-4711"}
+    away = {"url": f"http://127.0.0.1:{free_port()}"}
     found = told(stand.service(alertmanager=away))
     assert found.severity is Severity.CRITICAL
     assert of(found, "PoolExhausted").sources == ("prometheus",)
     assert not of(found, "PoolExhausted").unheard
     assert {gap.what for gap in found.unseen} >= {"alertmanager"}
+
+
+def test_a_secret_that_a_server_quotes_is_masked() -> None:
+    """In a rule's error, in the reason for having no rules, in Alertmanager's own words."""
+
+    def answer(asked: Asked) -> bytes:
+        said = f"no tenant for {asked.headers['authorization']}"
+        if asked.path == "/api/v1/rules":
+            rule = {"name": "X", "type": "alerting", "health": "err", "lastError": said}
+            return reply(json.dumps({"status": "success", "data": {"groups": [{"rules": [rule]}]}}))
+        return reply(json.dumps({"message": said}), "400 Bad Request")
+
+    async def ask() -> AlertsReport:
+        async with Web(answer) as web:
+            at = {"url": web.url, "bearer": "canary-4711"}
+            service = msgspec.convert({"prometheus": at, "alertmanager": at}, Service)
+            each = Look(name="bot", service=service, policy=POLICY, issue_of=lambda name: None)
+            return (await look([each], 30, lambda name, state: None)).services[0]
+
+    found = asyncio.run(ask())
+    told = {gap.what: gap.reason for gap in found.unseen}
+    assert set(told) == {"rule X", "alertmanager"}
+    assert all(reason.endswith("no tenant for Bearer ***") for reason in told.values()), told
     assert "canary-4711" not in str(found)
 
 
@@ -267,33 +291,10 @@ PROMETHEUS = msgspec.convert({"url": "http://x"}, Service.__annotations__["prome
 
 
 def test_a_server_of_a_hundred_services_is_asked_once(stand: Alerting) -> None:
-    counted: list[str] = []
-
-    def answer(asked: Asked) -> bytes:
-        counted.append(asked.path)
-        rules = {"groups": [{"rules": [{"name": "X", "type": "alerting", "health": "ok"}]}]}
-        data = rules if asked.path.endswith("rules") else {"alerts": []}
-        return reply(json.dumps({"status": "success", "data": data}))
-
-    async def ask() -> AlertsOfAll:
-        async with Web(answer) as web:
-            looks = [
-                Look(
-                    name=f"s{number}",
-                    service=msgspec.convert(
-                        {"prometheus": {"url": web.url, "selector": {"job": str(number)}}}, Service
-                    ),
-                    policy=POLICY,
-                    issue_of=lambda name: None,
-                )
-                for number in range(100)
-            ]
-            return await look(looks, 30, lambda name, state: None)
-
-    found = asyncio.run(ask())
-    assert sorted(counted) == ["/api/v1/alerts", "/api/v1/rules"]
-    assert (len(found.services), found.severity) == (100, Severity.OK)
-    assert found.summary == "nothing fires in 100 services"
+    url, before = stand.prometheus.url, requests_of(stand.prometheus.url)
+    found = looked(*({"prometheus": {"url": url, "selector": {"job": str(number)}}} for number in range(100)))
+    assert asked_between(before, requests_of(url)) == {"/api/v1/alerts": 1, "/api/v1/rules": 1}
+    assert (len(found.services), found.summary) == (100, "nothing fires in 100 services")
 
 
 def test_all_services_come_worst_first_and_what_is_nobodys_is_counted(stand: Alerting) -> None:

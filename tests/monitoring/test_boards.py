@@ -17,12 +17,53 @@ from oncall.monitoring.boards import NAMES, board, board_files
 from oncall.runbook.loader import Library, library
 from oncall.units import Size
 
-# The monitoring document's panels, dashboard by dashboard, in its order, and the bands that it gives them.
-DOCUMENT = {
-    "overview": ["state", "gauge", "series", "gauge", "gauge", "gauge"],
-    "requests": ["series", "series", "gauge", "gauge", "bars", "bars"],
-    "database": ["series", "gauge", "table", "gauge", "gauge", "series"],
-    "operations": ["gauge", "gauge", "gauge", "series", "gauge", "counter"],
+# The monitoring document's panels, dashboard by dashboard, in its order: the document's name, ours where it is
+# shorter, how it is drawn, and in which unit; and the bands that it gives them.
+DOCUMENT: dict[str, tuple[str, list[tuple[str, str, str, str | None]]]] = {
+    "overview": (
+        "System Overview",
+        [
+            ("Uptime", "", "state", "ratio"),
+            ("Response Time P95", "P95 response time", "gauge", "seconds"),
+            ("Error Rate", "", "series", "ratio"),
+            ("Active Requests", "", "gauge", "requests"),
+            ("Database Connections", "", "gauge", "connections"),
+            ("Memory Usage", "Memory", "gauge", "bytes"),
+        ],
+    ),
+    "requests": (
+        "Request Metrics",
+        [
+            ("Request Rate", "", "series", "per_second"),
+            ("Response Time Distribution", "Response time", "series", "seconds"),
+            ("Request Size", "", "gauge", "bytes"),
+            ("Response Size", "", "gauge", "bytes"),
+            ("Top Slow Endpoints", "Slowest endpoints (P95)", "bars", "seconds"),
+            ("Error Rate by Endpoint", "", "bars", "ratio"),
+        ],
+    ),
+    "database": (
+        "Database Performance",
+        [
+            ("Query Execution Time", "Query time", "series", "seconds"),
+            ("Connection Pool Status", "Connection pool", "gauge", "connections"),
+            ("Slow Queries", "", "table", None),
+            ("Database Size", "", "gauge", "bytes"),
+            ("Cache Hit Ratio", "", "gauge", "ratio"),
+            ("Transaction Rate", "", "series", "per_second"),
+        ],
+    ),
+    "operations": (
+        "Operational Metrics",
+        [
+            ("CPU Usage", "CPU", "gauge", "ratio"),
+            ("Memory Usage", "Memory", "gauge", "bytes"),
+            ("Disk Space", "Disk space free", "gauge", "bytes"),
+            ("Network I/O", "Network", "series", "bytes_per_second"),
+            ("Active Bot Instances", "Active bots", "gauge", "bots"),
+            ("Uptime", "Time since restart", "counter", "seconds"),
+        ],
+    ),
 }
 BANDS = {
     ("overview", "latency_p95"): (0.5, 2.0),
@@ -62,9 +103,28 @@ def absent(kind: Absence) -> Unavailable:
 
 def test_the_documents_24_panels(books: Library) -> None:
     assert tuple(board_files(books))[:4] == NAMES
-    found = {name: [p.kind for p in board(name, books).panels.values()] for name in NAMES}
-    assert found == DOCUMENT
-    assert sum(map(len, found.values())) == 24
+    for name, (title, wanted) in DOCUMENT.items():
+        one = board(name, books)
+        assert one.title.lower() == title.lower()
+        told = [(p.title.lower(), p.kind, p.unit) for p in every_panel(one)]
+        assert told == [((ours or theirs).lower(), kind, unit) for theirs, ours, kind, unit in wanted]
+    assert sum(len(wanted) for _, wanted in DOCUMENT.values()) == 24
+
+
+def test_numbers_beside_a_chart_and_the_lines_of_it_have_names(books: Library) -> None:
+    """Errors a minute beside the error rate; the percentiles, both ways of the network."""
+    found = {(name, p.id): p for name in NAMES for p in every_panel(board(name, books))}
+    (aside,) = found["overview", "error_ratio"].asides
+    assert (aside.name, aside.unit) == ("errors per minute", "errors")
+    names = {key: [line.name for line in p.lines] for key, p in found.items() if p.kind == "series"}
+    assert names == {
+        ("overview", "error_ratio"): ["failing"],
+        ("requests", "request_rate"): ["requests"],
+        ("requests", "latency"): ["P50", "P95", "P99"],
+        ("database", "query_time"): ["P50", "P95", "P99"],
+        ("database", "transactions"): ["transactions"],
+        ("operations", "network"): ["in", "out"],
+    }
 
 
 def test_the_bands_are_those_of_the_documents_dashboards(books: Library) -> None:
@@ -72,6 +132,15 @@ def test_the_bands_are_those_of_the_documents_dashboards(books: Library) -> None
         one = _panel(board(name, books), panel)
         assert [one.warning, one.critical] == pytest.approx([warning, critical])
         assert one.judged
+
+
+def every_panel(found: BoardSpec) -> tuple[Panel, ...]:
+    """All of them, where Postgres answered nothing."""
+    answer = absent(Absence.DOWN)
+    rows = {
+        n: StepReading(source="postgres", query="q", answer=answer) for n, p in found.panels.items() if p.sql
+    }
+    return panels(replace(scene(found), rows=rows))[0]
 
 
 def _panel(found: BoardSpec, panel: str) -> Panel:

@@ -55,10 +55,11 @@ def test_a_bug_and_a_service_that_hangs_are_lines_of_their_own() -> None:
 
 def test_being_cancelled_ends_all_of_it() -> None:
     async def work() -> int:
-        ended = 0
+        ended, begun = 0, asyncio.Semaphore(0)
 
         async def look(name: str) -> str:
             nonlocal ended
+            begun.release()
             try:
                 await asyncio.Event().wait()
             finally:
@@ -66,8 +67,8 @@ def test_being_cancelled_ends_all_of_it() -> None:
             return name
 
         task = asyncio.ensure_future(every(["a", "b"], look, lost))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        for _ in "ab":
+            await asyncio.wait_for(begun.acquire(), 30)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -6,11 +6,9 @@ from collections.abc import Awaitable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 from msgspec.structs import replace
-from prometheus_client.parser import text_string_to_metric_families
 
 from oncall.lab.process import free_port
 from oncall.lab.servers import Server
@@ -27,6 +25,7 @@ from oncall.runbook.loader import library
 from oncall.units import Size
 from tests.clients.webstand import Answer, Asked, Stand, reply
 from tests.monitoring.alertstand import rule, ruled
+from tests.monitoring.counting import asked_between, requests_of
 from tests.monitoring.fleetstand import STORIES, Story, fleet, healthy
 
 PATIENT = 60.0
@@ -134,24 +133,13 @@ def test_one_alone_says_the_same_and_what_was_usual(prom: Server, every: StatusO
     assert alone.notes[0].endswith(" before the window, not 1 h")
 
 
-def _questions(url: str) -> float:
-    with urlopen(f"{url}/metrics") as page:
-        text = page.read().decode()
-    return sum(
-        s.value
-        for family in text_string_to_metric_families(text)
-        for s in family.samples
-        if s.name == "prometheus_http_requests_total" and s.labels["handler"].startswith("/api/")
-    )
-
-
 def test_a_hundred_services_take_few_questions(prom: Server) -> None:
     services = {f"s{n:03}": service(prom.url, "well") for n in range(100)}
-    before = _questions(prom.url)
+    before = requests_of(prom.url)
     found = looked(services)
     assert {s.severity for s in found.values()} == {Severity.OK}
     # Seven values and as many ages of each, forty in a question; rules and alerts once
-    assert _questions(prom.url) - before <= 45
+    assert sum(asked_between(before, requests_of(prom.url)).values()) <= 45
 
 
 def test_a_dead_server_and_a_bad_expression_are_their_services_own(prom: Server) -> None:

@@ -44,6 +44,9 @@ def test_row_14_a_cancel_of_one_idle_in_transaction_offers_the_end(pg: Stand) ->
     pg.idle(link, 0.2)
     end = done(dsn(pg), KillQueries(idle_in_transaction_s=0.1))
     assert end.states == ["unchanged"]
+    assert "it was not signalled" in end.results[0].text
+    # Nor could it be: what it might begin in that moment is no target.
+    assert pg.admin.execute(end.found.does[0].encode()).fetchall() == []
     assert [c.holds for c in end.checks] == [False]
     assert "a cancel does not end that" in end.checks[0].text
     assert there(pg, pid(link))

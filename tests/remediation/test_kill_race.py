@@ -1,8 +1,9 @@
-"""At least a thousand guarded signals against sessions that run fast queries one after the other: no innocent hit."""
+"""At least a thousand signals sent to sessions that run fast queries one after the other: no innocent hit."""
 
 import asyncio
 import re
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 
 import psycopg
@@ -14,11 +15,13 @@ from tests.clients.pgstand import Stand
 from tests.remediation import killstand
 from tests.remediation.killstand import dsn
 
-SIGNALS = 600
-"""On each of the two versions: 1,200 in all."""
+SIGNALS = 500
+"""Really sent, on each of the two versions: 1,000 in all. Those that the guard held back come on top."""
 SESSIONS = 8
-LONG_EVERY = 150
+LONG_EVERY = 30
 """Now and then a query that takes long: a guard that let nothing through would prove nothing."""
+ALMOST = 0.9
+"""A signal may come just when its query ends by itself: then nobody notices it."""
 
 
 @dataclass
@@ -45,17 +48,19 @@ class Victim:
                 self.canceled.append(self.ran)
 
 
-async def signal(at: str, pids: list[int], hit: dict[int, set[int]]) -> int:
-    """Looks and acts over one connection, until so many signals were asked for; notes which queries were meant."""
+async def signal(at: str, pids: list[int], hit: dict[int, set[int]]) -> Counter[str]:
+    """Looks and acts over one connection, until so many signals were sent; notes which queries were meant.
+
+    How many targets came to what: `done` are those that the server has signalled."""
     action = KillQueries(pids=tuple(PidAt(pid=pid) for pid in pids))
-    asked = 0
+    came_to = Counter[str]()
     async with killstand.scene(at) as here:
-        while asked < SIGNALS:
+        while came_to["done"] < SIGNALS:
             async with action.work(here) as work:
                 for result in await killstand.applied(work):
-                    asked += 1
+                    came_to[result.state] += 1
                     note(work, result, hit)
-    return asked
+    return came_to
 
 
 def note(work: KillWork, result: TargetResult, hit: dict[int, set[int]]) -> None:
@@ -74,13 +79,17 @@ def test_signals_hit_only_the_query_that_was_seen(pg: Stand) -> None:
         thread.start()
     hit: dict[int, set[int]] = {victim.pid: set() for victim in victims}
     try:
-        asked = asyncio.run(signal(dsn(pg), [victim.pid for victim in victims], hit))
+        came_to = asyncio.run(signal(dsn(pg), [victim.pid for victim in victims], hit))
     finally:
         stop.set()
         for thread in threads:
             thread.join(30)
     innocents = {v.pid: sorted(set(v.canceled) - hit[v.pid]) for v in victims}
-    assert asked >= SIGNALS
-    assert innocents == {v.pid: [] for v in victims}
-    assert sum(len(v.canceled) for v in victims) > 0
-    assert sum(v.ran for v in victims) > SIGNALS
+    assert innocents == {v.pid: [] for v in victims}, came_to
+    assert set(came_to) <= {"done", "changed", "unchanged"}
+    # As the server tells it, and as those felt it who were hit.
+    assert came_to["done"] >= SIGNALS
+    assert sum(len(v.canceled) for v in victims) > ALMOST * SIGNALS
+    # It was a race: by the time of the signal many ran another query than the one that was seen, or none.
+    assert came_to["changed"] > 0
+    assert sum(v.ran for v in victims) > 10 * SIGNALS

@@ -234,7 +234,16 @@ def test_json_is_the_struct() -> None:
     assert told["at"] == "2026-01-01T03:12:41Z"
     assert [p["id"] for p in told["panels"]] == [p.id for p in found.panels]
     assert told["panels"][0]["lines"][0]["values"][90] is None
-    assert "NaN" not in board_json(msgspec.structs.replace(found, duration_ms=0)).decode()
+
+
+def test_json_of_what_is_no_number_is_null() -> None:
+    line = Line(name="odd", values=(1.0, math.nan, math.inf, -math.inf), now=math.nan)
+    odd = panel("odd", "Odd", "series", Severity.OK, lines=(line,), value=math.inf)
+    encoded = board_json(board("odd", "Odd", Severity.OK, odd))
+    told = json.loads(encoded, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+    (shown,) = told["panels"]
+    assert shown["value"] is None
+    assert shown["lines"] == [{"name": "odd", "values": [1.0, None, None, None], "now": None}]
 
 
 def test_pictures_ask_nothing_of_any_other_site() -> None:

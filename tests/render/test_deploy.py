@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
+from oncall.checks.deploy_rules import rules
 from oncall.model import Column, Next, Table
 from oncall.model_deploy import (
     Decision,
@@ -22,6 +23,7 @@ from oncall.model_deploy import (
 from oncall.render.deploy import bars, deploy_page
 from oncall.render.deploy_words import deploy_markdown, headline, progress_line, slack_text
 from oncall.render.json_out import deploy_json
+from oncall.runbook.loader import library
 from tests.render.pages import printed
 from tests.render.reports import TEXT
 from tests.render.test_golden import TextFiles
@@ -145,7 +147,18 @@ NO_MARK = report(
     before_s=None,
     next=None,
 )
-REPORTS = {"every": EVERY, "good": GOOD, "no_mark": NO_MARK}
+WEEK = report(
+    line(),
+    verdict=Decision.KEEP,
+    summary="all 1 hold",
+    phase=Phase.WEEK,
+    mark=DeployMark(at=AT - timedelta(days=3), settled=AT - timedelta(days=3)),
+    since_s=3 * 86_400.0,
+    before_s=3 * 86_400.0,
+    next=None,
+    notes=rules(Phase.WEEK, library()).notes,
+)
+REPORTS = {"every": EVERY, "good": GOOD, "no_mark": NO_MARK, "week": WEEK}
 
 
 def page(found: DeployReport, width: int = 80, *, ascii_only: bool = False) -> str:

@@ -35,7 +35,7 @@ __all__ = ["KillQueries", "KillWork", "PidAt", "parse_pid"]
 _ISSUES = ("pool", "latency")
 _ACT_S = 5.0
 """Seconds that one signal may take, and one look at what it did."""
-_SENT = ("done", "unchanged", "unknown")
+_FOLLOWED = ("done", "unchanged", "unknown")
 _POLL_S = (0.05, 1.0)
 
 
@@ -270,13 +270,10 @@ class KillWork:
             return await self._missed(v)
         if self.action.terminate:
             return TargetResult(id=v.id, state="done", text=f"{v.id}: told to end")
-        if not v.active:
-            text = f"{v.id}: canceled, but it is {v.state}, where that changes nothing"
-            return TargetResult(id=v.id, state="unchanged", text=text)
         return TargetResult(id=v.id, state="done", text=f"{v.id}: its statement was canceled")
 
     async def _missed(self, v: Victim) -> TargetResult:
-        """Nobody was signalled: which of the two it is."""
+        """Nobody was signalled: it is gone, it has changed, or it runs nothing that could be canceled."""
         rows = await self._now([v])
         if isinstance(rows, Unavailable):
             text = f"{v.id}: no longer as planned, left alone ({rows.reason})"
@@ -287,6 +284,10 @@ class KillWork:
         if row.backend_start != v.backend_start:
             text = f"{v.id}: gone by itself; the pid is another session's now, which was left alone"
             return TargetResult(id=v.id, state="gone", text=text)
+        if not (self.action.terminate or v.active) and self._same(v, row):
+            # What a cancel might hit is only what it begins in this moment: an innocent statement.
+            text = f"{v.id}: {v.state}, where a cancel changes nothing; it was not signalled"
+            return TargetResult(id=v.id, state="unchanged", text=text)
         text = f"{v.id}: changed meanwhile ({row.state}), left alone"
         return TargetResult(id=v.id, state="changed", text=text)
 
@@ -303,7 +304,7 @@ class KillWork:
 
     async def checks(self, results: Sequence[TargetResult], until: float, tell: Tell) -> tuple[Check, ...]:
         """The rows of those that were signalled are gone; looked at until they are, or until `until`."""
-        sent = [self.victims[r.id] for r in results if r.state in _SENT]
+        sent = [self.victims[r.id] for r in results if r.state in _FOLLOWED]
         if not sent:
             return ()
         # A cancel that changes nothing is not waited for.
@@ -347,7 +348,7 @@ class KillWork:
 
     def offers(self, results: Sequence[TargetResult]) -> tuple[Next, ...]:
         """After a cancel without effect: the command that ends those sessions, each by pid and transaction."""
-        left = [self.victims[r.id] for r in results if r.state in _SENT and r.id in self._there]
+        left = [self.victims[r.id] for r in results if r.state in _FOLLOWED and r.id in self._there]
         if not left:
             return ()
         if self.action.terminate:

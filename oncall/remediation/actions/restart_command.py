@@ -61,7 +61,7 @@ class CommandWork:
 
     async def apply(self, tell: Tell) -> AsyncIterator[TargetResult]:
         def tick(spent: float) -> None:
-            tell(f"{self.words[0]} runs: {duration(spent)} of at most {duration(self.deadline_s)}")
+            tell(f"{self.words[0]} runs: {duration(round(spent, 1))} of at most {duration(self.deadline_s)}")
 
         self._sent = True
         self._result = self._judged(await run_command(self.words, self.deadline_s, tick))
