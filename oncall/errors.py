@@ -2,6 +2,9 @@
 
 from enum import IntEnum
 
+REPORT = "please report this line"
+"""What to do about a bug of ours."""
+
 
 class Exit(IntEnum):
     """Exit codes that scripts rely on."""
@@ -62,3 +65,12 @@ class AuditUnreadable(AuditError):
     """The audit log cannot be read, or it is not what was written."""
 
     exit_code = Exit.UNKNOWN
+
+
+def bug_text(bug: BaseException, frames: int = 1) -> str:
+    """A bug of ours: its type and the last `frames` places, without values that could hold a secret."""
+    import traceback
+
+    last = traceback.extract_tb(bug.__traceback__)[-frames:]
+    where = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno} {f.name}" for f in reversed(last))
+    return f"a bug in oncall: {type(bug).__name__} at {where}"

@@ -144,6 +144,7 @@ def _from_text(type: type[Any], value: object) -> object:
     """Durations and sizes from text; the message has the form of msgspec's own."""
     parse_it, name = (parse_duration, "duration") if type is Duration else (parse_size, "size")
     if type not in (Duration, Size):
+        # As msgspec asks of a dec_hook that does not know the type: it then says itself what is wrong.
         raise NotImplementedError
     try:
         return parse_it(value if isinstance(value, str) else "")

@@ -13,7 +13,7 @@ from oncall.checks.model import DAY_S, LineSpec
 from oncall.checks.scene import Scene, no_prometheus, unknown
 from oncall.clients.prom_alerts import Rules, raised_alerts
 from oncall.clients.prometheus import Sample
-from oncall.model import Column, Frozen, Next, Severity, Table, Unavailable
+from oncall.model import Absence, Column, Frozen, Next, Severity, Table, Unavailable
 from oncall.model_checks import CheckLine
 from oncall.units import promql_duration
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from oncall.clients.alertmanager import Held
 
 _STEP_S = 60.0
+_PATIENCE_S = 5.0
+"""A list of rules or of alerts is small: who has not sent it by then, within the time there is, does not answer."""
 _FIRING = 'ALERTS{alertstate="firing"}'
 _MOST_ROWS = 20
 _COLUMNS = (
@@ -57,35 +59,52 @@ async def look(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ...]
     ranged = f"count_over_time({_FIRING}{span})"
     texts = (ranged, f"max_over_time(timestamp({_FIRING}){span})", _FIRING)
     asked = asyncio.gather(*(scene.server.query(text, scene.at, scene.deadline_s) for text in texts))
-    answers, rules = await asyncio.gather(asked, raised_alerts(at, scene.deadline_s))
+    answers, rules = await asyncio.gather(asked, raised_alerts(at, _patience_s(scene)))
     samples = []
     for answer in answers:
         if isinstance(answer, Unavailable):
             return (unknown(name, spec, "prometheus", answer.reason, answer.hint),)
         samples.append(answer.samples)
     found = alerts_of(at.selector, *samples)
-    if not found and isinstance(rules, Rules) and rules.count == 0:
-        return (await _elsewhere(scene, name, spec),)
+    if not found and (gap := _no_rule(rules)):
+        return (await _elsewhere(scene, name, spec, gap),)
     return (replace(told(scene, name, spec, found), query=ranged),)
 
 
-async def _elsewhere(scene: Scene, name: str, spec: LineSpec) -> CheckLine:
+def _no_rule(rules: Rules | Unavailable) -> Unavailable | None:
+    """Why no record of an alert does not mean that none fired; None where there are rules that could have."""
+    if isinstance(rules, Rules) and rules.count:
+        return None
+    hint = "load alerting rules into Prometheus, or set `alertmanager` where another server has them"
+    if isinstance(rules, Rules) and rules.count == 0:
+        return Unavailable(Absence.NO_DATA, "no alerting rule is there that could fire", hint)
+    why = rules.reason if isinstance(rules, Unavailable) else "; ".join(rules.notes)
+    return Unavailable(
+        Absence.NO_DATA, f"none is recorded, but whether any rule could fire is not known: {why}", hint
+    )
+
+
+async def _elsewhere(scene: Scene, name: str, spec: LineSpec, gap: Unavailable) -> CheckLine:
     """What Alertmanager holds, where Prometheus has no rule; it forgets what is over, and knows the present only."""
     at = scene.service.alertmanager
     if at is None or scene.at is not None:
-        hint = "load alerting rules into Prometheus, or set `alertmanager` where another server has them"
-        return unknown(name, spec, "prometheus", "no alerting rule is there that could fire", hint)
+        return unknown(name, spec, "prometheus", gap.reason, gap.hint)
     from oncall.clients.alertmanager import Alertmanager
 
     async with Alertmanager(at) as server:
-        held = await server.alerts(scene.deadline_s)
+        held = await server.alerts(_patience_s(scene))
     if isinstance(held, Unavailable):
         return unknown(name, spec, "alertmanager", held.reason, held.hint)
     assert scene.service.prometheus is not None
     found = held_alerts(scene.service.prometheus.selector, held, scene.now)
     line = replace(told(scene, name, spec, found), source="alertmanager", query="/api/v2/alerts")
-    over = "Prometheus has no alerting rule and keeps no record: what fired and is over is not known"
+    over = f"prometheus: {gap.reason}; what fired and is over is not known"
     return replace(line, text=line.text if found else "none fires now", notes=(over,))
+
+
+def _patience_s(scene: Scene) -> float:
+    # One after the other: both within the time of the line, so that it can say which of them was silent
+    return min(_PATIENCE_S, 0.4 * scene.deadline_s)
 
 
 def alerts_of(

@@ -18,6 +18,7 @@ from oncall.checks.model import Check, LineSpec
 from oncall.checks.scene import Acted, Scene, present_only, unknown
 from oncall.checks.specs import measurable, spec_of, wholes
 from oncall.diagnosis.bounds import bounds
+from oncall.errors import REPORT, bug_text
 from oncall.model import WORST_FIRST, Absence, Frozen, Severity, Unavailable, worst
 from oncall.model_checks import CheckLine, CheckReport
 from oncall.model_service import Service
@@ -309,9 +310,4 @@ async def _probe(scene: Scene, name: str, spec: LineSpec) -> tuple[CheckLine, ..
         return (unknown(name, spec, source, f"no answer within {scene.deadline_s:g} s"),)
     except Exception as bug:
         # One look's bug must not take the morning's answer away; healthy it is not.
-        import traceback
-
-        frame = traceback.extract_tb(bug.__traceback__)[-1]
-        where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
-        reason = f"a bug in oncall: {type(bug).__name__} at {where}"
-        return (unknown(name, spec, source, reason, "please report this line"),)
+        return (unknown(name, spec, source, bug_text(bug), REPORT),)

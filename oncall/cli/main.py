@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +16,7 @@ from oncall import __version__
 from oncall.cli import commands, common
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
 from oncall.cli.quick import quicken
-from oncall.errors import Exit, OncallError
+from oncall.errors import Exit, OncallError, bug_text
 from oncall.render.look import look
 
 # The base of typer's own usage errors; typer does not export it by name.
@@ -99,14 +98,11 @@ def _fail(argv: list[str], code: Exit, error: str, hint: str | None) -> int:
 def _bug(argv: list[str], error: Exception) -> int:
     """A bug of ours: what to report, without values that could hold a secret."""
     import platform
-    import traceback
 
-    frames = traceback.extract_tb(error.__traceback__)[-4:]
-    where = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames))
     return _fail(
         argv,
         Exit.BUG,
-        f"a bug in oncall: {type(error).__name__} at {where}",
+        bug_text(error, frames=4),
         f"Please report this line with the command you typed; oncall {__version__}, "
         f"Python {platform.python_version()}, {platform.system()}.",
     )

@@ -20,6 +20,7 @@ from oncall.diagnosis.metrics import (
 )
 from oncall.diagnosis.plan import Plan, Question
 from oncall.diagnosis.readings import Gathered
+from oncall.errors import REPORT, bug_text
 from oncall.model import Absence, Frozen, SignalReading, Unavailable, Unseen
 from oncall.model_service import Service, SignalSpec
 
@@ -39,13 +40,8 @@ PAST_S = 60.0
 
 
 def _broken(name: str, questions: Sequence[Question], bug: Exception) -> Part:
-    import traceback
-
-    frames = traceback.extract_tb(bug.__traceback__)[-2:]
-    where = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno}" for f in reversed(frames))
-    reason = f"a bug in oncall: {type(bug).__name__} at {where}"
-    why = Unavailable(kind=Absence.BAD_ANSWER, reason=reason, hint="please report this line")
-    gap = Unseen(what=name, reason=reason, hint=why.hint)
+    why = Unavailable(kind=Absence.BAD_ANSWER, reason=bug_text(bug, frames=2), hint=REPORT)
+    gap = Unseen(what=name, reason=why.reason, hint=why.hint)
     return msgspec.structs.replace(absent(name, questions, why), failed=(gap,))
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from oncall.errors import REPORT, bug_text
 from oncall.model import WORST_FIRST, Absence, Severity, Unavailable
 from oncall.model_service import HttpBackend, PrometheusAt
 
@@ -36,7 +37,7 @@ async def every(
         except TimeoutError:
             return lost(name, _late(timeout_s))
         except Exception as bug:
-            return lost(name, _broken(bug))
+            return lost(name, Unavailable(kind=Absence.BAD_ANSWER, reason=bug_text(bug), hint=REPORT))
 
     return await asyncio.gather(*map(one, names))
 
@@ -44,16 +45,6 @@ async def every(
 def _late(timeout_s: float | None) -> Unavailable:
     reason = f"no answer within {timeout_s:g} s" if timeout_s else "no answer in time"
     return Unavailable(kind=Absence.TIMEOUT, reason=reason, hint="give it longer: --timeout 30s")
-
-
-def _broken(bug: Exception) -> Unavailable:
-    """Where it is, without values that could hold a secret."""
-    import traceback
-
-    frame = traceback.extract_tb(bug.__traceback__)[-1]
-    where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
-    reason = f"a bug in oncall: {type(bug).__name__} at {where}"
-    return Unavailable(kind=Absence.BAD_ANSWER, reason=reason, hint="please report this line")
 
 
 def counted(found: Iterable[Severity]) -> str:

@@ -35,8 +35,10 @@ def state_word(panel: Panel) -> str:
 
 
 def verdict_word(found: Board) -> str:
-    """The worst band; that there are none, where there are none: this is not the same as well."""
-    return found.severity.value if is_banded(found) else "no bands"
+    """The worst band, or that there are none; and how many panels have nothing to show, which is not well either."""
+    word = found.severity.value if is_banded(found) else "no bands"
+    dark = sum(panel.reason is not None for panel in found.panels)
+    return f"{word}, {dark} of {len(found.panels)} no data" if dark else word
 
 
 def is_banded(found: Board) -> bool:

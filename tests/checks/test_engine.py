@@ -20,7 +20,7 @@ from oncall.model_service import HttpBackend, PrometheusAt, Service, Threshold
 from oncall.runbook.loader import library
 from tests.checks.stories import Stories
 from tests.checks.week import DAY_S
-from tests.clients.webstand import Asked, Stand, reply
+from tests.clients.webstand import Answer, Asked, Stand, reply, silence
 from tests.monitoring.alertstand import Alerting
 
 BOOKS = library()
@@ -227,6 +227,47 @@ def test_where_the_rules_are_another_servers_alertmanager_says_what_fires(tmp_pa
     assert past.severity is Severity.UNKNOWN
     down = looked(replace(service, alertmanager=HttpBackend(url="http://127.0.0.1:9")), tmp_path, text)
     assert down.severity is Severity.UNKNOWN
+
+
+EMPTY = '{"status": "success", "data": {"resultType": "vector", "result": []}}'
+ALERTS = "check: daily\ntitle: Daily\nlines: {alerts: {probe: alerts, why: nights}}"
+
+
+@pytest.mark.parametrize("rules", ["403 Forbidden", "404 Not Found"])
+def test_no_record_of_an_alert_says_nothing_where_the_rules_cannot_be_read(
+    tmp_path: Path, rules: str
+) -> None:
+    def answer(asked: Asked) -> bytes:
+        return reply(EMPTY) if asked.path == "/api/v1/query" else reply("no", rules)
+
+    async def work() -> CheckReport:
+        async with Stand(answer) as web:
+            service = Service(prometheus=PrometheusAt(url=web.url))
+            return await asyncio.to_thread(looked, service, tmp_path, ALERTS)
+
+    (line,) = asyncio.run(work()).lines
+    assert (line.severity, line.text) == (Severity.UNKNOWN, None)
+    assert (line.reason or "").startswith(
+        "none is recorded, but whether any rule could fire is not known: 127.0.0.1:"
+    )
+    assert rules[:3] in (line.reason or "")
+
+
+def test_an_alertmanager_that_hangs_is_named_long_before_the_time_is_over(tmp_path: Path) -> None:
+    def answer(asked: Asked) -> Answer:
+        if asked.path == "/api/v2/alerts":
+            return silence()
+        rules = '{"status": "success", "data": {"groups": []}}'
+        return reply(EMPTY if asked.path == "/api/v1/query" else rules)
+
+    async def work() -> CheckReport:
+        async with Stand(answer) as web:
+            service = Service(prometheus=PrometheusAt(url=web.url), alertmanager=HttpBackend(url=web.url))
+            return await asyncio.to_thread(looked, service, tmp_path, ALERTS)
+
+    (line,) = asyncio.run(work()).lines
+    assert (line.severity, line.source) == (Severity.UNKNOWN, "alertmanager")
+    assert "did not answer within 5 s" in (line.reason or ""), line.reason
 
 
 def test_nothing_configured(tmp_path: Path) -> None:

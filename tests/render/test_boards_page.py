@@ -101,7 +101,7 @@ def test_each_panel_has_the_size_that_it_is_given(name: str) -> None:
 
 def test_the_state_is_said_in_words_not_in_colour_alone() -> None:
     said = printed(board_page(overview(), width=80, height=24), 80)
-    assert said.splitlines()[0].endswith("critical")
+    assert said.splitlines()[0].endswith("critical, 1 of 6 no data")
     assert said.count("critical ─╮") == 2
     assert said.count("warning ─╮") == 1
     assert said.count("no data ─╮") == 1

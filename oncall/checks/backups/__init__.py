@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from oncall.checks.backups.common import WHY, line, unknown
+from oncall.errors import REPORT, bug_text
 from oncall.model import Absence, Severity, Unavailable
 from oncall.model_checks import CheckLine
 from oncall.model_service import BACKUP_KINDS, NO_BACKUPS, BackupAt, Service
@@ -46,19 +47,10 @@ async def _look(name: str, at: BackupAt | str, service: Service, deadline_s: flo
         found = Unavailable(kind=Absence.TIMEOUT, reason=f"no answer within {deadline_s:g} s")
     except Exception as bug:
         # One backup that we fail to read must not hide the others; healthy it is not.
-        found = _bug(bug)
+        found = Unavailable(kind=Absence.BAD_ANSWER, reason=bug_text(bug), hint=REPORT)
     if not isinstance(found, Unavailable):
         return line(name, at, found)
     return unknown(name, at, source, found)
-
-
-def _bug(bug: Exception) -> Unavailable:
-    import traceback
-
-    frame = traceback.extract_tb(bug.__traceback__)[-1]
-    where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
-    reason = f"a bug in oncall: {type(bug).__name__} at {where}"
-    return Unavailable(kind=Absence.BAD_ANSWER, reason=reason, hint="please report this line")
 
 
 def _not_configured(service: Service) -> CheckLine:
