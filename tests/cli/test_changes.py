@@ -276,6 +276,32 @@ def test_a_server_that_may_not_load_so_much_is_asked_for_less(
     assert (report["code"], report["compared"], report["changed"]) == (Exit.OK, 23, 18)
 
 
+def test_two_thousand_series_are_compared_unless_told(program: Program, tmp_path: Path) -> None:
+    end = int(time.time()) - 900
+    counts = {"few": 2, "some": 1_300, "many": 1_000}
+    backfill(
+        tmp_path,
+        [
+            f'{metric}{{job="bot",n="{n}"}} {n} {end - ago}'
+            for metric, count in counts.items()
+            for n in range(count)
+            for ago in range(4200, -1, -600)
+        ],
+    )
+    server = start_prometheus(tmp_path, {})
+    try:
+        serving(program, server.url)
+        at = datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        usual = told(program, "--at", at)
+        more = told(program, "--at", at, "--limit", "3000")
+    finally:
+        stop(server)
+    (left,) = usual["left_out"]
+    assert (left["metric"], left["series"]) == ("some", 1_300)
+    assert left["reason"] == "over the limit of 2000 series"
+    assert (usual["compared"], more["compared"]) == (1_002, 2_302)
+
+
 # --- servers that answer badly ---------------------------------------------------------------------------
 
 
