@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from oncall.diagnosis.bounds import own_expression
-from oncall.diagnosis.shift import ENOUGH_SAMPLES, Change, change, rose_at
+from oncall.diagnosis.bounds import Bounds, in_force, own_expression, threshold
+from oncall.diagnosis.shift import CLEAR_SHIFT, ENOUGH_SAMPLES, Change, change, rose_at
 from oncall.diagnosis.trend import LEAST, Trend, along, leak
-from oncall.model import Absence, Frozen, SignalReading, StepReading, Table, Unavailable, Unseen
+from oncall.model import Absence, Frozen, Severity, SignalReading, StepReading, Table, Unavailable, Unseen
 from oncall.model_service import Service, SignalSpec
+from oncall.numbers import duration
 from oncall.runbook.expression import Value, bases
 from oncall.runbook.model import Runbook
 
@@ -16,6 +17,9 @@ _VISIBLE_THOUGH_HIDDEN = frozenset({"total", "hidden", "max_connections", "avail
 # The least spread that counts as a change, by unit.
 FORMULA = "formula"
 """The source of a reading that is made of others."""
+_BAD = (Severity.WARNING, Severity.CRITICAL)
+_LONGER = (("6h", 21_600), ("24h", 86_400), ("7d", 604_800))
+"""The baselines that are worth trying next, as they are typed, each with its seconds."""
 _OF_TREND = {"leaking": "leaking", "grown": "grown", "slope": "slope_per_s", "left": "limit_s"}
 _FLOORS = {"ratio": 0.005, "seconds": 0.002, "per_second": 0.2, "bytes": 1e6}
 
@@ -157,6 +161,8 @@ class Facts:
         self._changes: dict[str, Change | None] = {}
         self._trends: dict[str, Trend | None] = {}
         self._values: dict[str, Value] = {}
+        self._older: Unseen | None = None
+        self._judged_older = False
 
     def __call__(self, name: str) -> Value:
         """The value of a name. A name that nothing stands behind is unknown."""
@@ -165,6 +171,52 @@ class Facts:
             self._values[name] = Value(None, frozenset({f"{name}: needs itself"}))
             self._values[name] = self._look(name)
         return self._values[name]
+
+    @property
+    def older(self) -> Unseen | None:
+        """That the trouble is older than the baseline, where it is: then there is no quiet time to compare with, and
+        what is as it was is no sign of anything. None where a symptom rose since, or none is bad."""
+        if not self._judged_older:
+            # Before it is known: what bounds a symptom may itself be compared.
+            self._judged_older = True
+            self._older = self._as_bad_before()
+        return self._older
+
+    def _as_bad_before(self) -> Unseen | None:
+        old: list[tuple[float, str]] = []
+        for name in self.runbook.spec.symptoms:
+            reading, moved = self.readings.signals.get(name), self.change(name)
+            if reading is None or isinstance(reading.now, Unavailable):
+                continue
+            found = self.bounds(name)
+            if found.severity(reading.now) not in _BAD:
+                continue
+            if moved is None or found.severity(moved.usual) not in _BAD:
+                return None
+            if (-moved.shift if found.below else moved.shift) >= CLEAR_SHIFT:
+                return None
+            old.append((self.readings.at - reading.times[0], self.runbook.signals[name].title or name))
+        if not old:
+            return None
+        seen_s, title = old[0]
+        longer = next((text for text, least in _LONGER if self.readings.baseline_s < least), "30d")
+        return Unseen(
+            what="the time before",
+            reason=f"{title.lower()} was as bad in all of the {duration(seen_s)} looked at: nothing to compare with",
+            hint=f"look further back: --baseline {longer}",
+        )
+
+    def bounds(self, name: str) -> Bounds:
+        """The bounds in force of a signal, in its own unit, as far as they are known."""
+        spec = self.spec(name)
+        found = threshold(name, spec, self.service)
+        if not found.share_of:
+            return Bounds(warning=found.warning, critical=found.critical, below=spec.below)
+        whole = self.evaluate(found.share_of).number()
+        if whole is None:
+            return Bounds(below=spec.below, missing=f"{found.share_of} is not known")
+        warning, critical = (None if b is None else b * whole for b in (found.warning, found.critical))
+        return Bounds(warning=warning, critical=critical, whole=whole, below=spec.below)
 
     def change(self, name: str) -> Change | None:
         """How a signal moved against its baseline; None for what is no signal or has no history."""
@@ -183,7 +235,7 @@ class Facts:
         return self._trends[name]
 
     def _trend(self, name: str, reading: SignalReading) -> Trend | None:
-        spec, started = self.runbook.signals[name], self.readings.signals.get("uptime")
+        spec, started = self.spec(name), self.readings.signals.get("uptime")
         load = self.readings.signals.get("request_rate")
         if _level(reading.values, floor_of(spec.unit)):
             return Trend(
@@ -195,8 +247,8 @@ class Facts:
                 leaking=False,
                 reason="flat",
             )
-        bounds = self.service.thresholds.get(name) or spec
-        limit = self.evaluate(bounds.share_of).number() if bounds.share_of else bounds.critical
+        found = self.bounds(name)
+        limit = found.whole or (None if found.missing else found.critical)
         return leak(
             reading.times,
             reading.values,
@@ -207,8 +259,8 @@ class Facts:
         )
 
     def spec(self, name: str) -> SignalSpec:
-        """The form in force of a signal: the service file's, else the runbook's."""
-        return self.service.signals.get(name) or self.runbook.signals[name]
+        """The form in force of a signal: the service file's with the runbook's words, else the runbook's."""
+        return in_force(self.runbook.signals[name], self.service.signals.get(name))
 
     def reading(self, name: str) -> SignalReading:
         """A signal as it was read; one that is a formula as it comes out."""
@@ -305,6 +357,8 @@ class Facts:
             return Value(reading.values[-1]) if reading.values else Value(now)
         if moved is None:
             return self._no_history(name)
+        if self.older is not None:
+            return Value(None, frozenset({f"{reading.source}: {self.older.reason}"}))
         if attribute == "ratio":
             return Value(now / moved.usual if moved.usual > 0 else None, weak=moved.weak)
         return Value(getattr(moved, attribute), weak=moved.weak)

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from oncall.diagnosis.bounds import judge, own_expression, threshold
+from oncall.diagnosis.bounds import own_expression, threshold
 from oncall.diagnosis.commands import command_lines
 from oncall.diagnosis.evidence import cases, origin, say
 from oncall.diagnosis.ranking import rank
@@ -42,18 +42,9 @@ _TOLERATED = _HARMLESS | {Absence.NO_DATA}
 def signal_report(name: str, facts: Facts, specs: dict[str, SignalSpec]) -> SignalReport:
     """One signal: now, usual, bounds in its own unit, severity."""
     spec, reading = specs[name], facts.reading(name)
-    bounds = threshold(name, spec, facts.service)
-    whole = facts.evaluate(bounds.share_of).number() if bounds.share_of else None
-    scale = whole if bounds.share_of else 1.0
-    warning, critical = (
-        b * scale if b is not None and scale is not None else None for b in (bounds.warning, bounds.critical)
-    )
+    bounds, share_of = facts.bounds(name), threshold(name, spec, facts.service).share_of
     moved = facts.change(name)
     value = None if isinstance(reading.now, Unavailable) else reading.now
-    severity = Severity.UNKNOWN
-    if value is not None:
-        unbounded = bounds.share_of is not None and scale is None
-        severity = Severity.UNKNOWN if unbounded else judge(value, warning, critical, below=spec.below)
     source, query = (
         origin(facts, reading.query or "") if reading.source == FORMULA else (reading.source, reading.query)
     )
@@ -64,9 +55,9 @@ def signal_report(name: str, facts: Facts, specs: dict[str, SignalSpec]) -> Sign
         value=value,
         unit=spec.unit,
         baseline=moved.usual if moved else None,
-        warning=warning,
-        critical=critical,
-        severity=severity,
+        warning=bounds.warning,
+        critical=bounds.critical,
+        severity=bounds.severity(value),
         source=source,
         query=query,
         age_s=reading.age_s,
@@ -74,7 +65,7 @@ def signal_report(name: str, facts: Facts, specs: dict[str, SignalSpec]) -> Sign
         since=datetime.fromtimestamp(since, UTC) if since else None,
         history=_spark(reading.values),
         symptom=name in facts.runbook.spec.symptoms,
-        of=whole if bounds.share_of and _same_unit(bounds.share_of, spec, facts) else None,
+        of=bounds.whole if share_of and _same_unit(share_of, spec, facts) else None,
     )
 
 
@@ -296,7 +287,7 @@ def _unseen(
 ) -> tuple[Unseen, ...]:
     """What could not be seen, worst first, each reason once; not what another reading stood in for."""
     lacking = {m for c in causes for m in c.missing}
-    found = [*facts.readings.failed]
+    found = [*facts.readings.failed, *filter(None, [facts.older])]
     told = {u.reason for u in found}
 
     def add(what: str, why: Unavailable) -> None:

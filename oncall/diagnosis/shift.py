@@ -10,6 +10,13 @@ ENOUGH_SAMPLES = 60
 CLEAR_SHIFT = 3.0
 """A shift in units of the usual spread from which an onset is worth telling."""
 
+_FEW = 4
+"""Points below which there is nothing to compare with."""
+_LOW = 0.05
+"""The share of all values that may be odd and low: the low of the others is where a climb began."""
+_FOOT = 0.25
+"""The share of a climb that is still its foot."""
+
 
 class Change(Frozen, frozen=True):
     """A signal's present against its quiet time. All in the signal's unit but `shift` and `onset` (Unix s)."""
@@ -77,14 +84,31 @@ def change(
 
 
 def rose_at(times: Sequence[float], values: Sequence[float], floor: float) -> float | None:
-    """When a symptom began, if it did: the split after which the values stay clearly higher; else None."""
-    split = onset(times, values)
-    if split is None:
+    """When a symptom began, if it did: the split after which the values stay clearly higher; else None.
+
+    Of a climb to a level that it then keeps, the likeliest split lies in the middle, and half of the climb before it:
+    where that hides the rise, it is looked for at the foot."""
+    for split in (onset(times, values), _foot(times, values)):
+        if split is None:
+            continue
+        before = [v for t, v in zip(times, values, strict=True) if t < split]
+        after = [v for t, v in zip(times, values, strict=True) if t >= split]
+        if len(before) < _FEW:
+            continue
+        spread = max(iqr(before), floor, 0.1 * abs(median(before)))
+        if median(after) - median(before) >= CLEAR_SHIFT * spread:
+            return split
+    return None
+
+
+def _foot(times: Sequence[float], values: Sequence[float]) -> float | None:
+    """When the values left the lowest quarter between low and present for good."""
+    if len(values) < _FEW:
         return None
-    before = [v for t, v in zip(times, values, strict=True) if t < split]
-    after = [v for t, v in zip(times, values, strict=True) if t >= split]
-    spread = max(iqr(before), floor, 0.1 * abs(median(before)))
-    return split if median(after) - median(before) >= CLEAR_SHIFT * spread else None
+    low, now = quantile(values, _LOW), median(values[-5:])
+    edge = low + _FOOT * (now - low)
+    left = next((i for i in range(len(values) - 1, -1, -1) if values[i] <= edge), -1) + 1
+    return times[left] if now > low and left < len(values) else None
 
 
 def onset(times: Sequence[float], values: Sequence[float]) -> float | None:

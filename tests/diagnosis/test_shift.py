@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oncall.diagnosis.shift import change, iqr, onset, quantile
+from oncall.diagnosis.shift import change, iqr, onset, quantile, rose_at
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=80)
 
@@ -37,6 +37,22 @@ def test_onset_finds_a_step_in_noise(n: int, m: int, level: float, factor: float
     found = onset(times, values)
     assert found is not None
     assert abs(found - n) <= 2
+
+
+@given(
+    st.integers(8, 200), st.integers(4, 120), st.integers(5, 200), st.floats(2, 50), st.integers(0, 2**32 - 1)
+)
+def test_a_climb_to_a_level_that_is_kept_began_at_its_foot(
+    quiet: int, climb: int, kept: int, factor: float, seed: int
+) -> None:
+    noise = numpy.random.default_rng(seed)
+    slope = [1 + (factor - 1) * i / climb for i in range(1, climb + 1)]
+    shape = numpy.array([1.0] * quiet + slope + [factor] * kept)
+    values = (shape * (1 + 0.02 * noise.standard_normal(len(shape)))).tolist()
+    found = rose_at([float(t) for t in range(len(values))], values, 0.0)
+    assert found is not None
+    # Not before it began, nor when most of it was over: what comes before is the quiet time
+    assert quiet - 2 <= found <= quiet + 0.6 * climb + 2
 
 
 def test_one_spike_is_no_onset_of_a_later_step() -> None:
