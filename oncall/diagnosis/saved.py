@@ -121,7 +121,7 @@ def is_saved(head: bytes) -> bool:
             head = zlib.decompressobj(wbits=31).decompress(head, 400)
         except zlib.error:
             return False
-    return b'"schema": "oncall/saved/' in head[:200]
+    return head.startswith(b"{") and b'"schema": "oncall/saved/' in head[:200]
 
 
 def _unpacked(data: bytes, path: str) -> bytes:

@@ -86,19 +86,20 @@ def change(
 def rose_at(times: Sequence[float], values: Sequence[float], floor: float) -> float | None:
     """When a symptom began, if it did: the split after which the values stay clearly higher; else None.
 
-    Of a climb to a level that it then keeps, the likeliest split lies in the middle, and half of the climb before it:
-    where that hides the rise, it is looked for at the foot."""
-    for split in (onset(times, values), _foot(times, values)):
-        if split is None:
-            continue
-        before = [v for t, v in zip(times, values, strict=True) if t < split]
-        after = [v for t, v in zip(times, values, strict=True) if t >= split]
-        if len(before) < _FEW:
-            continue
-        spread = max(iqr(before), floor, 0.1 * abs(median(before)))
-        if median(after) - median(before) >= CLEAR_SHIFT * spread:
-            return split
-    return None
+    Of a climb to a level that is then kept, the likeliest split lies in the middle, with half of the climb before it:
+    the foot of the climb is one more candidate, and the first of those that hold is the beginning."""
+    found = {split for split in (onset(times, values), _foot(times, values)) if split is not None}
+    return min((split for split in found if _rises(times, values, split, floor)), default=None)
+
+
+def _rises(times: Sequence[float], values: Sequence[float], split: float, floor: float) -> bool:
+    """Whether the values from the split on are clearly higher than those before it, of which there are some."""
+    before = [v for t, v in zip(times, values, strict=True) if t < split]
+    after = [v for t, v in zip(times, values, strict=True) if t >= split]
+    if len(before) < _FEW:
+        return False
+    spread = max(iqr(before), floor, 0.1 * abs(median(before)))
+    return median(after) - median(before) >= CLEAR_SHIFT * spread
 
 
 def _foot(times: Sequence[float], values: Sequence[float]) -> float | None:
