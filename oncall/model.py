@@ -291,3 +291,5 @@ class Diagnosis(Frozen, frozen=True, tag_field="schema", tag="oncall/diagnosis/1
     unseen: tuple[Unseen, ...]
     notes: tuple[str, ...] = ()
     """What the reader must know besides: the path taken, skewed clocks, hidden sessions."""
+    rate_s: float | None = None
+    """What rates were taken over: the window, or the end of it. None where Prometheus was not asked."""

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from oncall.model import Absence, Frozen, Unavailable
-from oncall.model_service import SignalSpec
+from oncall.model_service import Ratio, SignalSpec
 from oncall.promql import (
     Matcher,
     Selector,
@@ -29,10 +29,27 @@ _CLOCK_SLACK_S = 5.0
 
 
 class PromQL(Frozen, frozen=True):
-    """An expression that gives one number, and the bare series whose age and sample count tell its worth."""
+    """An expression that gives one number, and the bare series whose age and sample count tell its worth.
+
+    `lacking`: what it is that a server without these series does not have, and what to do about it, where more can
+    be said than their names."""
 
     text: str
     metrics: tuple[str, ...]
+    lacking: tuple[str, str] | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is made of, for messages."""
+        return self.lacking[0] if self.lacking else " and ".join(self.metrics) or self.text
+
+    @property
+    def hint(self) -> str:
+        """What to do where there is nothing of it."""
+        return self.lacking[1] if self.lacking else "does the service export it, does the selector fit?"
+
+    def no_data(self) -> Unavailable:
+        return Unavailable(kind=Absence.NO_DATA, reason=f"no data for {self.name}", hint=self.hint)
 
 
 def form_of(spec: SignalSpec) -> str:
@@ -66,8 +83,7 @@ def to_promql(spec: SignalSpec, selector: Mapping[str, str], window_s: float) ->
     if form == "promql":
         text = fill(str(spec.promql), selector, window)
         return PromQL(text=text, metrics=tuple(_of_one_metric(selectors_in(text))))
-    more = service_matchers(selector)
-    return _WRITERS[form](spec, lambda text: _with(parse_selector(text), more), window)
+    return _WRITERS[form](spec, of_service(selector), window)
 
 
 def _of_one_metric(texts: Sequence[str]) -> Iterator[str]:
@@ -80,8 +96,15 @@ def _of_one_metric(texts: Sequence[str]) -> Iterator[str]:
 Parse = Callable[[str], Selector]
 
 
-def _with(selector: Selector, more: Sequence[Matcher]) -> Selector:
-    return selector.named(selector.metric, *more)
+def of_service(selector: Mapping[str, str]) -> Parse:
+    """Reads selectors as those of the service alone."""
+    more = service_matchers(selector)
+
+    def parse(text: str) -> Selector:
+        found = parse_selector(text)
+        return found.named(found.metric, *more)
+
+    return parse
 
 
 def _rate(selector: Selector, window: str) -> str:
@@ -99,14 +122,72 @@ def _write_rate(spec: SignalSpec, parse: Parse, window: str) -> PromQL:
 
 
 def _write_ratio(spec: SignalSpec, parse: Parse, window: str) -> PromQL:
-    """No error yet is 0; no traffic is 0/0, that is NaN, undefined."""
+    """No error yet is 0, where the label that tells errors is there; no traffic is 0/0, that is NaN, undefined."""
     assert spec.ratio is not None
-    part, whole = parse(spec.ratio.part), parse(spec.ratio.whole)
-    below = _rate(whole, window)
-    above = f"({_rate(part, window)} or 0 * {below})"
+    of = share(spec.ratio, parse)
+    below = _rate(of.whole, window)
+    above = f"({_rate(of.part, window)} or 0 * {_rate(of.told, window)})"
     # A part of the same metric is as old as the whole, and may be absent in good health
-    metrics = (str(whole),) if part.metric == whole.metric else (str(whole), str(part))
-    return PromQL(text=f"{above} / {below}", metrics=metrics)
+    metrics = (str(of.told),) if of.part.metric == of.whole.metric else (str(of.whole), str(of.part))
+    lacking = (f"{of.whole} with {of.labels}", of.hint) if of.needs else None
+    return PromQL(text=f"{above} / {below}", metrics=metrics, lacking=lacking)
+
+
+class Share(Frozen, frozen=True):
+    """The selectors of a ratio. `told`: that of the whole whose series say whether they belong to the part."""
+
+    part: Selector
+    whole: Selector
+    needs: tuple[Matcher, ...] = ()
+
+    @property
+    def told(self) -> Selector:
+        return self.whole.named(self.whole.metric, *self.needs)
+
+    @property
+    def labels(self) -> str:
+        """`a label status`"""
+        return " and ".join(f"a label {m.label}" for m in self.needs)
+
+    @property
+    def hint(self) -> str:
+        shown = ",".join(
+            f"LABEL{str(m).removeprefix(m.label)}"
+            for m in self.part.matchers
+            if m.label in {n.label for n in self.needs} and m not in self.needs
+        )
+        form = f"{{ratio: {{part: '{self.part.metric}{{{shown}}}', whole: {self.whole.metric}}}}}"
+        own = f"signals: {{NAME: {form}}}"
+        return (
+            f"does the service export it? Where the label has another name, the service file says so: {own}"
+        )
+
+
+def share(ratio: Ratio, parse: Parse = parse_selector) -> Share:
+    """The selectors of a ratio, each label that tells the part apart from the whole required to be there.
+
+    PromQL takes a label that is not there for an empty one: without it `status=~"5.."` has no series, as where
+    nothing fails, and `status!~"2.."` has them all. Neither is known then. What speaks of the empty value itself
+    (`error!=""`, `cache=~"|miss"`) means what it says; so does a part that is another metric than the whole."""
+    part, whole = parse(ratio.part), parse(ratio.whole)
+    if part.metric != whole.metric:
+        return Share(part=part, whole=whole)
+    free = {m.label for m in part.matchers if _of_empty(m)} | {m.label for m in whole.matchers}
+    labels = dict.fromkeys(m.label for m in part.matchers if m.label not in free)
+    needs = tuple(Matcher(label=label, operator="!=", value="") for label in labels)
+    missed = {m.label for m in part.matchers if m.operator in ("!=", "!~")}
+    more = tuple(m for m in needs if m.label in missed)
+    return Share(part=part.named(part.metric, *more), whole=whole, needs=needs)
+
+
+def _of_empty(matcher: Matcher) -> bool:
+    """Whether it names the empty value: it takes it without being a negation, or refuses it by one."""
+    try:
+        named = matcher.matches({}) != (matcher.operator in ("!=", "!~"))
+        return named or (matcher.operator == "=~" and matcher.value == ".+")
+    except re.error:
+        # Of RE2, which knows more than Python: as good as all of them speak of values
+        return False
 
 
 def _write_quantile(spec: SignalSpec, parse: Parse, window: str) -> PromQL:
@@ -299,10 +380,14 @@ def _read_rate(spec: SignalSpec, pages: _Pages) -> float | Unavailable:
 
 def _read_ratio(spec: SignalSpec, pages: _Pages) -> float | Unavailable:
     assert spec.ratio is not None
-    whole = pages.growth(spec.ratio.whole)
-    return (
-        _absent(spec.ratio.whole) if whole is None else _divide(pages.growth(spec.ratio.part) or 0.0, whole)
-    )
+    of = share(spec.ratio)
+    below, above = pages.growth(of.whole), pages.growth(of.part)
+    if below is None:
+        return _absent(of.whole)
+    if above is None and pages.growth(of.told) is None:
+        reason = f"/metrics has no {of.whole} with {of.labels}"
+        return Unavailable(kind=Absence.NO_DATA, reason=reason, hint=of.hint)
+    return _divide(above or 0.0, below)
 
 
 def _read_mean(spec: SignalSpec, pages: _Pages) -> float | Unavailable:

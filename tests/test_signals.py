@@ -17,8 +17,16 @@ from hypothesis import strategies as st
 
 from oncall.clients.scrape import Samples, Scrape, scrape
 from oncall.model import Absence, Unavailable
-from oncall.model_service import Service, SignalSpec
-from oncall.signals import ages_promql, bucket_quantile, from_scrapes, scrape_names, to_promql, together
+from oncall.model_service import Ratio, Service, SignalSpec
+from oncall.signals import (
+    ages_promql,
+    bucket_quantile,
+    from_scrapes,
+    scrape_names,
+    share,
+    to_promql,
+    together,
+)
 from tests.clients.promstand import ask, backfill, major_version, running
 from tests.clients.webstand import Asked, Stand, reply
 
@@ -48,8 +56,19 @@ ERRORS = {"part": 'h{status=~"5.."}', "whole": "h"}
         ({"rate": "r{a!~`\\d+`,}"}, 'sum(rate(r{a!~"\\\\d+",job="x"}[300s]))'),
         (
             {"ratio": ERRORS},
-            '(sum(rate(h{status=~"5..",job="x"}[300s])) or 0 * sum(rate(h{job="x"}[300s])))'
+            '(sum(rate(h{status=~"5..",job="x"}[300s])) or 0 * sum(rate(h{job="x",status!=""}[300s])))'
             ' / sum(rate(h{job="x"}[300s]))',
+        ),
+        (
+            {"ratio": {"part": 'h{status!~"2..",path=~"/a.*"}', "whole": 'h{path=~"/a.*"}'}},
+            '(sum(rate(h{status!~"2..",path=~"/a.*",job="x",status!=""}[300s]))'
+            ' or 0 * sum(rate(h{path=~"/a.*",job="x",status!=""}[300s])))'
+            ' / sum(rate(h{path=~"/a.*",job="x"}[300s]))',
+        ),
+        (
+            {"ratio": {"part": "failed", "whole": "asked"}},
+            '(sum(rate(failed{job="x"}[300s])) or 0 * sum(rate(asked{job="x"}[300s])))'
+            ' / sum(rate(asked{job="x"}[300s]))',
         ),
         (
             {"quantile": 0.95, "of": "lat"},
@@ -61,6 +80,33 @@ ERRORS = {"part": 'h{status=~"5.."}', "whole": "h"}
 )
 def test_forms_to_promql(form: dict[str, Any], wanted: str) -> None:
     assert text(signal(**form), {"job": "x"}) == wanted
+
+
+@pytest.mark.parametrize(
+    ("part", "needs"),
+    [
+        ('h{status=~"5.."}', ["status"]),
+        ('h{status="500"}', ["status"]),
+        ('h{status!~"(?i)2..|ok"}', ["status"]),
+        ('h{status!="200"}', ["status"]),
+        ('h{code=~"5..",endpoint=~"/api.*",code!="501"}', ["code", "endpoint"]),
+        # Of RE2 alone: Python refuses it
+        ('h{status=~"5\\\\pN+"}', ["status"]),
+        # These speak of the empty value themselves
+        ('h{error=""}', []),
+        ('h{error!=""}', []),
+        ('h{error=~".+"}', []),
+        ('h{error!~"|none"}', []),
+        ('h{cache=~"|miss"}', []),
+        ('h{error!="",error!="none"}', []),
+        # The whole requires it already, as do the service's own labels
+        ('h{job=~"x|y"}', []),
+        ("h", []),
+    ],
+)
+def test_a_ratio_needs_the_label_that_tells_its_part(part: str, needs: list[str]) -> None:
+    found = share(Ratio(part=part, whole='h{job=~".+"}'))
+    assert [str(m) for m in found.needs] == [f'{label}!=""' for label in needs]
 
 
 @pytest.mark.parametrize(
@@ -281,6 +327,60 @@ def test_what_is_missing_is_named() -> None:
         in absent(from_scrapes(signal(mean="lat"), scraped(), scraped(2, lat_sum=1))).reason
     )
     assert "has no h" in absent(from_scrapes(signal(ratio=ERRORS), scraped(), empty)).reason
+
+
+FAILING = 'h{status=~"5.."}'
+NOT_WELL = 'h{status!~"(?i)2..|ok"}'
+
+
+@pytest.mark.parametrize(
+    ("part", "series", "wanted"),
+    [
+        (FAILING, [{"status": "200"}], 0.0),
+        (FAILING, [{"status": "200"}, {"status": "500"}], 0.5),
+        (FAILING, [{"code": "200"}, {"code": "500"}], "has no h with a label status"),
+        (FAILING, [{}], "has no h with a label status"),
+        (NOT_WELL, [{"status": "OK"}], 0.0),
+        (NOT_WELL, [{"status": "Failed"}], 1.0),
+        (NOT_WELL, [{"result": "success"}], "has no h with a label status"),
+        # Of some that have the label and some that have not, those fail that say so
+        (NOT_WELL, [{"status": "ok"}, {"result": "success"}], 0.0),
+        ('h{cache=~"|miss"}', [{}], 1.0),
+        ('h{error!=""}', [{}], 0.0),
+    ],
+)
+def test_no_failure_is_not_no_label(
+    tmp_path: Path, part: str, series: list[dict[str, str]], wanted: float | str
+) -> None:
+    """A label of another name was 0 % of failures, or 100 %. From two scrapes and from Prometheus."""
+    spec, end = signal(ratio={"part": part, "whole": "h"}), time.time() - 600
+    pages = tuple(
+        Scrape(at=at, monotonic=at, samples={"h": tuple((labels, value) for labels in series)})
+        for at, value in ((0.0, 10.0), (10.0, 20.0))
+    )
+    got = from_scrapes(spec, *pages)
+    query = to_promql(spec, {"job": "x"}, 300)
+
+    async def asked() -> list[float]:
+        lines = ["# TYPE h unknown"]
+        for labels in series:
+            shown = ",".join(f'{k}="{v}"' for k, v in {**labels, "job": "x"}.items())
+            lines += [f"h{{{shown}}} {n} {end - 300 + 15 * n:.0f}" for n in range(21)]
+        backfill(tmp_path, lines)
+        async with running(tmp_path) as (client, _):
+            return [s.value for s in await ask(client, query.text, end)]
+
+    theirs = asyncio.run(asked())
+    if isinstance(wanted, float):
+        assert [got, *theirs] == pytest.approx([wanted, wanted])
+    else:
+        why = absent(got)
+        assert (why.kind, theirs) == (Absence.NO_DATA, [])
+        assert wanted in why.reason
+        assert why.hint is not None
+        assert "signals: {NAME: {ratio: {part: 'h{LABEL" in why.hint
+        assert query.no_data().reason == 'no data for h{job="x"} with a label status'
+        assert query.no_data().hint == why.hint
 
 
 def test_a_rate_needs_two_scrapes_and_a_gauge_one() -> None:

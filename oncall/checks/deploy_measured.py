@@ -17,13 +17,12 @@ from oncall.clients.prometheus import Matrix, Prometheus, Vector, several
 from oncall.diagnosis.bounds import bounds, in_force
 from oncall.diagnosis.lines import Line, finite
 from oncall.diagnosis.metrics import stale_after
-from oncall.diagnosis.readings import floor_of
-from oncall.diagnosis.shift import ENOUGH_SAMPLES, iqr, median
+from oncall.diagnosis.shift import ENOUGH_SAMPLES, floor_of, iqr, median
 from oncall.model import Absence, Frozen, Unavailable
 from oncall.model_service import Service, SignalSpec
 from oncall.numbers import duration
 from oncall.runbook.expression import Expression
-from oncall.signals import ages_promql, to_promql
+from oncall.signals import ages_promql, of_service, share, to_promql
 from oncall.units import promql_duration
 
 POINTS, BARS = 240, 60
@@ -121,7 +120,8 @@ class _Round:
         self.signals = {n: in_force(s, service.signals.get(n)) for n, s in rules.signals.items()}
         self.rules = {r.id: r for r in rules.rules if r.signal is not None}
         self.specs = {key: self._spec(r) for key, r in self.rules.items()}
-        self.metrics = {k: to_promql(s, self.selector, 60.0).metrics for k, s in self.specs.items()}
+        self.queries = {k: to_promql(s, self.selector, 60.0) for k, s in self.specs.items()}
+        self.metrics = {k: q.metrics for k, q in self.queries.items()}
 
     def _spec(self, rule: Rule) -> SignalSpec:
         assert rule.spec is not None
@@ -175,7 +175,7 @@ class _Round:
         for key, spec in self.specs.items():
             found[key + _RECENT] = self._text(key, span.recent_s)
             if spec.ratio is not None:
-                part = to_promql(SignalSpec(rate=spec.ratio.part), self.selector, span.after_s).metrics[0]
+                part = share(spec.ratio, of_service(self.selector)).part
                 found[key + _EVENTS] = f"sum(increase({part}[{window}]))"
             if spec.quantile is not None:
                 found[key + _EVENTS] = f"sum(increase({self.metrics[key][0]}[{window}]))"
@@ -248,11 +248,9 @@ class _Round:
             return answer
         if answer.warnings:
             return Unavailable(kind=Absence.PARTIAL, reason=f"partial answer: {answer.warnings[0]}")
-        name = " and ".join(self.metrics[key]) or key
         if not answer.samples:
-            hint = "does the service export it, does the selector fit?"
-            reason = f"no data for {name} since the deploy"
-            return Unavailable(kind=Absence.NO_DATA, reason=reason, hint=hint)
+            none = self.queries[key].no_data()
+            return replace(none, reason=f"{none.reason} since the deploy")
         if len(answer.samples) > 1:
             return several(len(answer.samples))
         if self.metrics[key] and (age is None or age > stale_after(self.span.interval_s)):

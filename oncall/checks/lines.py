@@ -65,8 +65,10 @@ def _short(found: Measured, spec: LineSpec) -> Unavailable:
     assert isinstance(found.now, Unavailable)
     if not spec.optional or found.now.kind is not Absence.NO_DATA:
         return found.now
-    names = dict.fromkeys(text.partition("{")[0] for text in selectors_in(found.query))
-    reason = f"not exported: {', '.join(n for n in names if n not in ('', 'up'))}"
+    names = list(dict.fromkeys(text.partition("{")[0] for text in selectors_in(found.query)))
+    # Of what is not about `up`, that tells only whose it is
+    names = names[:1] if names[:1] == ["up"] else [n for n in names if n not in ("", "up")]
+    reason = f"not exported: {', '.join(names)}"
     return Unavailable(kind=Absence.NO_DATA, reason=reason)
 
 

@@ -11,7 +11,7 @@ from oncall.diagnosis.metrics import stale_after
 from oncall.model import Absence, Frozen, Unavailable
 from oncall.model_service import SignalSpec
 from oncall.numbers import duration
-from oncall.signals import ages_promql, to_promql
+from oncall.signals import PromQL, ages_promql, to_promql
 from oncall.units import promql_duration
 
 POINTS = 48
@@ -97,7 +97,7 @@ async def measure(
         whole = had.get(_then(key, ago_s))
         if isinstance(whole, Vector) and not whole.samples:
             return None
-        return _known(_number(answers[key], texts[key]))
+        return _known(_number(answers[key], PromQL(text=texts[key], metrics=())))
 
     return {
         key: _measured(
@@ -178,10 +178,9 @@ def _measured(
     age = worth.get("age")
     known, gap, history = _coverage(course_of, asked.over_s, end)
     warnings = answer.warnings if isinstance(answer, Vector) else ()
-    metrics = to_promql(asked.spec, selector, asked.over_s).metrics
-    value: float | Unavailable = _number(answer, " and ".join(metrics) or text)
-    datable = bool(metrics)
-    if isinstance(value, float) and datable and (stale := _stale(age, worth.get("count"))):
+    query = to_promql(asked.spec, selector, asked.over_s)
+    value: float | Unavailable = _number(answer, query)
+    if isinstance(value, float) and query.metrics and (stale := _stale(age, worth.get("count"))):
         value = stale
     return Measured(
         now=value,
@@ -197,12 +196,11 @@ def _measured(
     )
 
 
-def _number(answer: Vector | Unavailable, text: str) -> float | Unavailable:
+def _number(answer: Vector | Unavailable, query: PromQL) -> float | Unavailable:
     if isinstance(answer, Unavailable):
         return answer
     if not answer.samples:
-        hint = "does the service export it, does the selector fit?"
-        return Unavailable(kind=Absence.NO_DATA, reason=f"no data for {text}", hint=hint)
+        return query.no_data()
     if answer.warnings:
         return Unavailable(kind=Absence.PARTIAL, reason=f"partial answer: {answer.warnings[0]}")
     if len(answer.samples) > 1:

@@ -3,12 +3,13 @@
 Each runs as it stands. `oncall remediate` looks again, guards, acts and proves; the issue is named so that it knows
 whose symptoms tell whether it helped."""
 
+import re
 import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from oncall.model import Unavailable
-from oncall.model_service import Service
+from oncall.model_service import RedisAt, Service
 
 if TYPE_CHECKING:
     from oncall.diagnosis.readings import DatabaseTarget, Facts
@@ -19,6 +20,9 @@ _USUAL_MOST = 5
 _MOST = 50
 # What ends a prefix and is no part of it, and what would not be one literal prefix.
 _GLOB = frozenset("*?[]\\")
+_LITERAL = re.compile(r"[^*?\[\\]*")
+_COMMITTED = "IPC:SyncRep"
+"""It waits for a synchronous standby: its work is committed, and a signal rolls nothing back."""
 
 
 def command_lines(facts: "Facts") -> dict[str, str]:
@@ -62,17 +66,33 @@ def _restart_database(facts: "Facts") -> str | None:
 
 
 def _flush(facts: "Facts") -> str | None:
-    """The prefix that fills Redis most, where it is one."""
-    row = _first(_rows(facts, "prefixes"))
+    """The prefix that fills Redis most, where it is one, and nothing speaks against its being a cache."""
+    row, at = _first(_rows(facts, "prefixes")), facts.service.redis
     prefix = row.get("prefix", "").removesuffix("*")
-    if not prefix or prefix[-1].isalnum() or _GLOB & set(prefix):
+    if not prefix or prefix[-1].isalnum() or _GLOB & set(prefix) or (at and not _is_cache(prefix, at)):
         return None
     return _remediate(facts, "flush-cache", "--prefix", prefix)
 
 
+def _is_cache(prefix: str, at: RedisAt) -> bool:
+    """By what the service file says: within a declared cache, where it declares any, and beside what it protects."""
+    declared = not at.cache or prefix.startswith(at.cache)
+    return declared and not any(_touches(glob, prefix) for glob in at.protected)
+
+
+def _touches(glob: str, prefix: str) -> bool:
+    """Whether keys of the prefix may be meant by a pattern. One that begins with a star says nothing of a prefix:
+    the flush itself looks at the keys."""
+    # Late: a service without Redis does not load its client.
+    from oncall.clients.redis_flush_names import matches
+
+    head = _LITERAL.match(glob)
+    return bool(head and head[0] and head[0].startswith(prefix)) or matches(glob.encode(), prefix.encode())
+
+
 def _kill(facts: "Facts", row: dict[str, str], *options: str) -> str | None:
     """That very transaction: the pid with the moment when it began, which is checked again before it is signalled."""
-    if not row.get("pid") or not row.get("xact_start") or row["pid"] == "0":
+    if not row.get("pid") or not row.get("xact_start") or row["pid"] == "0" or not _would_end(facts, row):
         return None
     named = f"{int(row['pid'])}@{row['xact_start']}"
     return _remediate(facts, "kill-queries", "--pid", named, *options)
@@ -80,7 +100,7 @@ def _kill(facts: "Facts", row: dict[str, str], *options: str) -> str | None:
 
 def _cancel_slow(facts: "Facts") -> str | None:
     """The app's statements that work for longer than a second; as many as there are, within bounds."""
-    slow = _of_app(_rows(facts, "longest"), lambda row: float(row.get("running_s", 0)) >= 1)
+    slow = [row for row in _of_app(_rows(facts, "longest"), _is_slow) if _would_end(facts, row)]
     if not slow:
         return None
     at = facts.service.postgres
@@ -89,6 +109,16 @@ def _cancel_slow(facts: "Facts") -> str | None:
     most = min(max(len(slow), int(float(count))), _MOST)
     more = ["--max", str(most)] if most > _USUAL_MOST else []
     return _remediate(facts, "kill-queries", "--older-than", _SLOW, *named, *more)
+
+
+def _is_slow(row: dict[str, str]) -> bool:
+    return float(row.get("running_s", 0)) >= 1
+
+
+def _would_end(facts: "Facts", row: dict[str, str]) -> bool:
+    """Whether a signal would be let through and do what it is sent for: our role may, nothing is committed."""
+    committed = {one["pid"] for one in _rows(facts, "longest") if one.get("wait") == _COMMITTED}
+    return "right_needed" not in row and row["pid"] not in committed
 
 
 def _rows(facts: "Facts", step: str) -> list[dict[str, str]]:

@@ -100,6 +100,7 @@ class Round:
         notes = {name: part.notes for name, part in by_name.items()}
         notes["prometheus"] = (
             *metric_part.notes,
+            *measured.notes,
             *self._skew_note(measured.skew_s),
             *notes.get("prometheus", ()),
         )
@@ -193,7 +194,7 @@ class Round:
     async def _prometheus(self, specs: Mapping[str, SignalSpec]) -> Measured | Unavailable:
         if self.service.prometheus is None:
             return not_configured("prometheus")
-        asked = from_prometheus(self.service, specs, self.moment, self.deadline_s)
+        asked = from_prometheus(self.service, specs, self.moment, self.deadline_s, self.plan.symptoms)
         return await self._watched("prometheus", asked)
 
     async def _first_page(self, look: Look) -> Scrape | Unavailable:

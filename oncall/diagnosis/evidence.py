@@ -1,6 +1,7 @@
 """Judges readings for and against each cause of a runbook. Pure."""
 
 from oncall.diagnosis.commands import command_lines
+from oncall.diagnosis.quiet import began
 from oncall.diagnosis.readings import Facts
 from oncall.model import EvidenceReport, Frozen, Next
 from oncall.numbers import humane
@@ -9,6 +10,7 @@ from oncall.runbook.loader import COMMANDS
 from oncall.runbook.model import CauseSpec, EvidenceSpec
 from oncall.runbook.template import fill, places
 
+_NEARLY_ALL, _MOST = 0.99, 0.999
 _COMMAND_NAMES = {name: Expression(name) for name in COMMANDS}
 
 
@@ -88,10 +90,10 @@ def _judge(facts: Facts, item: EvidenceSpec) -> Judged:
 def _text(facts: Facts, item: EvidenceSpec, result: Value) -> str:
     """What was found. What could not be read is said so (`missing` says why), whatever the text would claim."""
     truth = result.truth()
-    texts = (item.otherwise, item.text) if truth is False else (item.text, item.otherwise)
-    said = [say(facts, text) for text in texts if text] if truth is not None else []
-    whole = next((text for text, complete in said if complete), None)
-    return whole or f"{item.id.replace('_', ' ')}: could not be told"
+    if truth is None:
+        return f"{item.id.replace('_', ' ')}: could not be told"
+    # Never the words of the other case, whatever cannot be filled in
+    return say(facts, (item.otherwise or item.text) if truth is False else item.text)[0]
 
 
 def _numbers(facts: Facts, item: EvidenceSpec) -> tuple[float | None, float | None]:
@@ -107,13 +109,12 @@ def _numbers(facts: Facts, item: EvidenceSpec) -> tuple[float | None, float | No
 
 def _later_than_symptom(facts: Facts, signal: str) -> bool:
     """A cause does not start after its symptom; a rate shows a step up to its window late."""
-    began = [c.onset for s in facts.runbook.spec.symptoms if (c := facts.change(s)) and c.onset]
-    changed = facts.change(signal)
-    if not began or changed is None or changed.onset is None:
+    onsets, changed = began(facts, but=signal), facts.change(signal)
+    if not onsets or changed is None or changed.onset is None:
         return False
     readings = facts.readings
     step = (readings.window_s + readings.baseline_s) / 120
-    return changed.onset > min(began) + readings.window_s + 2 * step
+    return changed.onset > min(onsets) + readings.window_s + 2 * step
 
 
 def rests_on(facts: Facts, text: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
@@ -176,4 +177,7 @@ def _show(facts: Facts, value: object, unit: str | None, expression: str) -> str
         return str(value)
     signal = facts.runbook.signals.get(expression.partition(".")[0])
     own = signal.unit if signal and not expression.endswith((".ratio", ".shift", ".samples")) else None
+    if (unit or own) == "ratio" and _NEARLY_ALL <= value < 1:
+        # Three figures, and never all of it where it is not
+        value = min(round(value, 3), _MOST)
     return humane(value, unit or own)

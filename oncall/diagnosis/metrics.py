@@ -2,15 +2,18 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Mapping
 from itertools import pairwise
 
 from oncall.clients.http import HttpServer
 from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector, several
 from oncall.clients.scrape import Scrape, scrape
+from oncall.diagnosis.few import Short, chance_decides, counted
 from oncall.diagnosis.shift import median
 from oncall.model import Absence, Column, Frozen, SignalReading, StepReading, Table, Unavailable
 from oncall.model_service import Service, SignalSpec
+from oncall.numbers import duration
 from oncall.signals import PromQL, ages_promql, from_scrapes, scrape_names, to_promql, together
 
 POINTS = 240
@@ -20,6 +23,8 @@ RECENT = 5
 RATE_S = 60.0
 SKEW_S = 5.0
 INTERVAL_SPAN_S = 600.0
+_ANSWER_S = 0.1
+"""With less time left, nothing more is asked."""
 
 
 class Moment(Frozen, frozen=True):
@@ -80,6 +85,7 @@ class Measured(Frozen, frozen=True):
     signals: Mapping[str, SignalReading]
     end: float
     skew_s: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 def of_metrics(signals: Mapping[str, SignalSpec]) -> dict[str, SignalSpec]:
@@ -91,14 +97,20 @@ def of_metrics(signals: Mapping[str, SignalSpec]) -> dict[str, SignalSpec]:
 
 
 async def from_prometheus(
-    service: Service, signals: Mapping[str, SignalSpec], moment: Moment, deadline_s: float
+    service: Service,
+    signals: Mapping[str, SignalSpec],
+    moment: Moment,
+    deadline_s: float,
+    symptoms: frozenset[str] = frozenset(),
 ) -> Measured | Unavailable:
     """All signals in three questions: what the samples are worth, their history, and their present.
 
-    Unavailable where the server does not answer at all; a signal that it does not have is absent by itself."""
+    A fourth where `symptoms` are bad by few requests: the same with rates over the whole window, within the deadline
+    of the first. Unavailable where the server does not answer at all; a signal that it does not have is absent by
+    itself."""
     assert service.prometheus is not None
-    selector = service.prometheus.selector
-    queries = {n: to_promql(s, selector, moment.window_s) for n, s in signals.items()}
+    begun = time.monotonic()
+    queries = _queries(service, signals, moment.window_s)
     async with Prometheus(service.prometheus) as server:
         asked = ages_promql({n: q.metrics for n, q in queries.items()}, moment.baseline_s, moment.window_s)
         worth, interval = await asyncio.gather(
@@ -106,19 +118,78 @@ async def from_prometheus(
         )
         if isinstance(worth, Unavailable):
             return worth
-        rate_s = moment.rate_s(interval)
-        queries = {n: to_promql(s, selector, rate_s) for n, s in signals.items()}
         skew = server.skew_s if server.skew_s and abs(server.skew_s) > SKEW_S else 0.0
         end = moment.end + (skew if moment.at is None else 0.0)
-        answers = await _histories(server, queries, moment, end, deadline_s)
-    worths = _worths(worth)
-    span = _Span(end=end, step_s=moment.step_s, interval_s=interval, warnings=worth.warnings)
-    gauges = {n for n, s in signals.items() if s.gauge is not None}
-    readings = {
-        n: _reading(n, q, answers[n], worths.get(n, Worth()), span.of(n in gauges))
-        for n, q in queries.items()
-    }
-    return Measured(signals=readings, end=end, skew_s=skew)
+        span = _Span(end=end, step_s=moment.step_s, interval_s=interval, warnings=worth.warnings)
+        asking = _Asking(server, service, signals, moment, span, _worths(worth))
+        rate_s = moment.rate_s(interval)
+        found, notes = await asking.over(rate_s, signals, deadline_s), tuple[str, ...]()
+        if asking.too_few(found, symptoms, rate_s):
+            left_s = begun + deadline_s - time.monotonic()
+            found, notes = await asking.over_window(found, rate_s, left_s)
+    return Measured(signals=found, end=end, skew_s=skew, notes=notes)
+
+
+def _queries(service: Service, signals: Mapping[str, SignalSpec], rate_s: float) -> dict[str, PromQL]:
+    assert service.prometheus is not None
+    return {n: to_promql(s, service.prometheus.selector, rate_s) for n, s in signals.items()}
+
+
+class _Asking:
+    """The signals of a service at one Prometheus, with rates over one time or another."""
+
+    def __init__(
+        self,
+        server: Prometheus,
+        service: Service,
+        signals: Mapping[str, SignalSpec],
+        moment: Moment,
+        span: _Span,
+        worths: Mapping[str, Worth],
+    ) -> None:
+        self.server, self.service, self.signals = server, service, signals
+        self.moment, self.span, self.worths = moment, span, worths
+
+    async def over(
+        self, rate_s: float, wanted: Mapping[str, SignalSpec], deadline_s: float
+    ) -> dict[str, SignalReading]:
+        """Some of the signals, with rates over so many seconds."""
+        queries = _queries(self.service, wanted, rate_s)
+        answers = await _histories(self.server, queries, self.moment, self.span.end, deadline_s)
+        return {
+            n: _reading(
+                n, q, answers[n], self.worths.get(n, Worth()), self.span.of(wanted[n].gauge is not None)
+            )
+            for n, q in queries.items()
+        }
+
+    def too_few(self, found: Mapping[str, SignalReading], symptoms: frozenset[str], rate_s: float) -> bool:
+        """Whether the rates are over a short time, and chance decides there. Samples that span a time have the
+        events of one interval less."""
+        if self.span.interval_s is None or rate_s >= self.moment.window_s:
+            return False
+        short = Short(rate_s - self.span.interval_s, self.span.end - self.moment.window_s)
+        return chance_decides(self.service, self.signals, found, symptoms, short)
+
+    async def over_window(
+        self, found: dict[str, SignalReading], rate_s: float, left_s: float
+    ) -> tuple[dict[str, SignalReading], tuple[str, ...]]:
+        """The same with rates over the window, and a note; what was found where it does not say as much."""
+        if left_s < _ANSWER_S:
+            return found, ()
+        wanted = {n: s for n, s in self.signals.items() if counted(s)}
+        wide = await self.over(self.moment.window_s, wanted, left_s)
+        if any(_absent(r) and not _absent(found[n]) for n, r in wide.items()):
+            return found, ()
+        requests = found["request_rate"].now
+        count = 0.0 if isinstance(requests, Unavailable) else requests * rate_s
+        window, short = duration(self.moment.window_s), duration(rate_s)
+        had = f"had some {count:.0f}" if count >= 1 else "had none"
+        return {**found, **wide}, (f"few requests: rates over {window}; the last {short} {had}",)
+
+
+def _absent(reading: SignalReading) -> bool:
+    return isinstance(reading.now, Unavailable)
 
 
 async def _interval(
@@ -137,8 +208,11 @@ async def _interval(
 async def _histories(
     server: Prometheus, queries: Mapping[str, PromQL], moment: Moment, end: float, deadline_s: float
 ) -> dict[str, Matrix | Unavailable]:
-    """One range query for all signals; one each where together they fail (one bad expression of a team)."""
-    start = end - moment.window_s - moment.baseline_s
+    """One range query for all signals; one each where together they fail (one bad expression of a team).
+
+    Its last point is the end: of a long baseline the points are far apart."""
+    end = round(end, 3)
+    start = end - moment.step_s * ((moment.window_s + moment.baseline_s) // moment.step_s)
 
     async def ask(text: str) -> Matrix | Unavailable:
         return await server.query_range(text, start, end, moment.step_s, deadline_s)
@@ -199,7 +273,7 @@ def _now(
     if isinstance(answer, Unavailable):
         return answer, _NO_SERIES
     if not answer.series:
-        return _no_data(query), _NO_SERIES
+        return query.no_data(), _NO_SERIES
     if len(answer.series) > 1:
         return several(len(answer.series)), _NO_SERIES
     series = answer.series[0]
@@ -218,14 +292,6 @@ def _now(
             kind=Absence.UNDEFINED, reason="undefined (NaN or Inf): no events to divide by"
         ), series
     return median(recent), series
-
-
-def _no_data(query: PromQL) -> Unavailable:
-    return Unavailable(
-        kind=Absence.NO_DATA,
-        reason=f"no data for {' and '.join(query.metrics) or query.text}",
-        hint="does the service export it, does the selector fit?",
-    )
 
 
 def stale_after(interval_s: float | None) -> float:

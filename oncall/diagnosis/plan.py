@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from oncall.diagnosis.bounds import in_force
-from oncall.diagnosis.readings import Gathered, Readings, absence_of_backend
+from oncall.diagnosis.readings import Gathered, Readings, absence_of_backend, trended
 from oncall.model import Absence, Frozen, SignalReading, StepReading, Table, Unavailable
 from oncall.model_service import Service, SignalSpec
 from oncall.runbook.expression import bases
@@ -14,6 +14,8 @@ from oncall.runbook.model import PROBES, Runbook, StepSpec
 _BACKEND = {"sql": "postgres", "promql": "prometheus", "health": "http"}
 # Signals come from these two, whatever the runbook.
 _METRICS = frozenset({"prometheus", "scrape"})
+_CONTEXT = ("uptime", "request_rate")
+"""What tells a leak from a restart or from load: asked wherever a trend is, shown or not."""
 
 
 class Question(Frozen, frozen=True):
@@ -45,6 +47,8 @@ class Plan(Frozen, frozen=True):
     runbooks: tuple[Runbook, ...]
     specs: Mapping[str, Mapping[str, SignalSpec]]
     """By issue: its signals, in the order in which they are shown."""
+    context: Mapping[str, Mapping[str, SignalSpec]]
+    """By issue: signals that are read for it and not shown."""
     signals: Mapping[str, SignalSpec]
     """Signals of the metrics, each once; a name alone, or NAME@ISSUE where two issues mean different things."""
     questions: Mapping[str, Question]
@@ -67,7 +71,7 @@ class Plan(Frozen, frozen=True):
 
     def readings(self, runbook: Runbook, found: Gathered) -> Readings:
         """What one runbook asked for, out of everything that was read."""
-        specs = self.specs[runbook.issue]
+        specs = {**self.specs[runbook.issue], **self.context[runbook.issue]}
         steps = {n: _step(found, s) for n, s in runbook.spec.steps.items()}
         signals = {
             n: self._signal(runbook.issue, n, s, steps, found) for n, s in specs.items() if not s.value
@@ -105,16 +109,18 @@ def plan(runbooks: Iterable[Runbook], service: Service) -> Plan:
     """The questions of some runbooks about a service, each once."""
     books = tuple(runbooks)
     specs = {r.issue: specs_of(r, service) for r in books}
+    context = {r.issue: _context(r, service) for r in books}
     signals: dict[str, SignalSpec] = {}
-    for issue, named in specs.items():
+    for issue, named in (*specs.items(), *context.items()):
         for name, spec in named.items():
-            if spec.step is None and spec.up is None and spec.value is None:
+            if _of_metrics(spec):
                 known = signals.setdefault(name, spec)
                 if _asks(known) != _asks(spec):
                     signals[f"{name}@{issue}"] = spec
     return Plan(
         runbooks=books,
         specs=specs,
+        context=context,
         signals=signals,
         questions=_questions(s for r in books for s in r.spec.steps.values()),
         patterns={k: v for r in books for k, v in r.patterns.items()},
@@ -155,6 +161,17 @@ def specs_of(runbook: Runbook, service: Service) -> dict[str, SignalSpec]:
     """The signals that a runbook shows; where the service file has a form of its own, with the runbook's words."""
     known = {**runbook.signals, **service.signals}
     return {n: _spec(runbook, service, n) for n in runbook.shown if n in known}
+
+
+def _context(runbook: Runbook, service: Service) -> dict[str, SignalSpec]:
+    if not trended(runbook):
+        return {}
+    more = (n for n in _CONTEXT if n in runbook.signals and n not in runbook.shown)
+    return {n: spec for n in more if _of_metrics(spec := _spec(runbook, service, n))}
+
+
+def _of_metrics(spec: SignalSpec) -> bool:
+    return spec.step is None and spec.up is None and spec.value is None
 
 
 def _spec(runbook: Runbook, service: Service, name: str) -> SignalSpec:

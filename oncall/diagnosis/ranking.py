@@ -17,6 +17,14 @@ MOSTLY = 0.6
 SOMEWHAT = 0.4
 
 _ORDER = list(Confidence)
+_FIRST = (
+    Confidence.CONFIRMED,
+    Confidence.LIKELY,
+    Confidence.POSSIBLE,
+    Confidence.UNKNOWN,
+    Confidence.RULED_OUT,
+)
+"""The order to look at them in: what is unknown may hold still."""
 
 
 def _weight(items: Iterable[Judged]) -> int:
@@ -87,7 +95,7 @@ def rank(cases: Iterable[Case], severity: Severity) -> tuple[CauseReport, ...]:
 
     def key(case: Case) -> tuple[int, float, float]:
         share = case.explains if case.spec.explains else 1.0
-        return _ORDER.index(confidence(case, severity)), -(share or 0.0), -support(case)
+        return _FIRST.index(confidence(case, severity)), -(share or 0.0), -support(case)
 
     return tuple(_report(case, severity) for case in sorted(cases, key=key))
 

@@ -4,24 +4,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from oncall.diagnosis.bounds import Bounds, in_force, own_expression, threshold
-from oncall.diagnosis.shift import CLEAR_SHIFT, ENOUGH_SAMPLES, Change, change, rose_at
-from oncall.diagnosis.trend import LEAST, Trend, along, leak
-from oncall.model import Absence, Frozen, Severity, SignalReading, StepReading, Table, Unavailable, Unseen
+from oncall.diagnosis.quiet import as_bad_before, as_ever, quiet_until
+from oncall.diagnosis.shift import ENOUGH_SAMPLES, Change, change, floor_of
+from oncall.diagnosis.trend import LEAST, Trend, along, fell_at, leak
+from oncall.model import Absence, Frozen, SignalReading, StepReading, Table, Unavailable, Unseen
 from oncall.model_service import Service, SignalSpec
-from oncall.numbers import duration
 from oncall.runbook.expression import Value, bases
 from oncall.runbook.model import Runbook
 
 # What still can be told of a row that counts sessions whose state is hidden.
 _VISIBLE_THOUGH_HIDDEN = frozenset({"total", "hidden", "max_connections", "available", "used", "used_ratio"})
-# The least spread that counts as a change, by unit.
 FORMULA = "formula"
 """The source of a reading that is made of others."""
-_BAD = (Severity.WARNING, Severity.CRITICAL)
-_LONGER = (("6h", 21_600), ("24h", 86_400), ("7d", 604_800))
-"""The baselines that are worth trying next, as they are typed, each with its seconds."""
 _OF_TREND = {"leaking": "leaking", "grown": "grown", "slope": "slope_per_s", "left": "limit_s"}
-_FLOORS = {"ratio": 0.005, "seconds": 0.002, "per_second": 0.2, "bytes": 1e6}
 
 
 class DatabaseTarget(Frozen, frozen=True):
@@ -89,22 +84,10 @@ class Readings(Frozen, frozen=True):
     skew_s: float = 0.0
 
 
-def floor_of(unit: str | None) -> float:
-    return _FLOORS.get(unit or "", 1.0)
-
-
-def quiet_until(runbook: Runbook, readings: Readings) -> float:
-    """Where the baseline ends (Unix s): at the window, or where a symptom rose already before it.
-
-    A baseline that holds most of the incident would call the incident usual."""
-    ends = [readings.at - readings.window_s]
-    for name in runbook.spec.symptoms:
-        reading = readings.signals.get(name)
-        if reading and (
-            began := rose_at(reading.times, reading.values, floor_of(runbook.signals[name].unit))
-        ):
-            ends.append(began - 1e-3)
-    return min(ends)
+def trended(runbook: Runbook) -> bool:
+    """Whether anything of a runbook asks for a trend."""
+    names = {n for known in runbook.expressions.values() for n in known.names}
+    return any(n.startswith("along(") or n.partition(".")[2] in _OF_TREND for n in names)
 
 
 def change_of(reading: SignalReading, unit: str | None, readings: Readings, until: float) -> Change | None:
@@ -157,12 +140,13 @@ class Facts:
         """The words that name this service on a command line: ("-s", "lab")."""
         self.service = service
         self.readings = readings
-        self.quiet_until = quiet_until(runbook, readings)
+        self.quiet_until = quiet_until(runbook, service, readings)
         self._changes: dict[str, Change | None] = {}
         self._trends: dict[str, Trend | None] = {}
         self._values: dict[str, Value] = {}
         self._older: Unseen | None = None
         self._judged_older = False
+        self._alike: dict[str, Unseen | None] = {}
 
     def __call__(self, name: str) -> Value:
         """The value of a name. A name that nothing stands behind is unknown."""
@@ -174,37 +158,28 @@ class Facts:
 
     @property
     def older(self) -> Unseen | None:
-        """That the trouble is older than the baseline, where it is: then there is no quiet time to compare with, and
-        what is as it was is no sign of anything. None where a symptom rose since, or none is bad."""
+        """That the trouble is older than the baseline, where it is: see quiet.py."""
         if not self._judged_older:
             # Before it is known: what bounds a symptom may itself be compared.
             self._judged_older = True
-            self._older = self._as_bad_before()
+            self._older = as_bad_before(self)
         return self._older
 
-    def _as_bad_before(self) -> Unseen | None:
-        old: list[tuple[float, str]] = []
-        for name in self.runbook.spec.symptoms:
-            reading, moved = self.readings.signals.get(name), self.change(name)
-            if reading is None or isinstance(reading.now, Unavailable):
-                continue
-            found = self.bounds(name)
-            if found.severity(reading.now) not in _BAD:
-                continue
-            if moved is None or found.severity(moved.usual) not in _BAD:
-                return None
-            if (-moved.shift if found.below else moved.shift) >= CLEAR_SHIFT:
-                return None
-            old.append((self.readings.at - reading.times[0], self.runbook.signals[name].title or name))
-        if not old:
-            return None
-        seen_s, title = old[0]
-        longer = next((text for text, least in _LONGER if self.readings.baseline_s < least), "30d")
-        return Unseen(
-            what="the time before",
-            reason=f"{title.lower()} was as bad in all of the {duration(seen_s)} looked at: nothing to compare with",
-            hint=f"look further back: --baseline {longer}",
-        )
+    @property
+    def alike(self) -> tuple[Unseen, ...]:
+        """The symptoms that are what is more than usual, and whose usual would be trouble if it were not usual."""
+        return tuple(gap for name in self.runbook.spec.symptoms if (gap := self._as_ever(name)))
+
+    def _as_ever(self, name: str) -> Unseen | None:
+        if name not in self._alike:
+            self._alike[name] = None
+            self._alike[name] = as_ever(self, name)
+        return self._alike[name]
+
+    def as_they_are(self) -> None:
+        """From here on, nothing is said of what the readings are compared with."""
+        self._judged_older = True
+        self._alike = dict.fromkeys(self.runbook.spec.symptoms)
 
     def bounds(self, name: str) -> Bounds:
         """The bounds in force of a signal, in its own unit, as far as they are known."""
@@ -235,9 +210,10 @@ class Facts:
         return self._trends[name]
 
     def _trend(self, name: str, reading: SignalReading) -> Trend | None:
-        spec, started = self.spec(name), self.readings.signals.get("uptime")
-        load = self.readings.signals.get("request_rate")
-        if _level(reading.values, floor_of(spec.unit)):
+        spec, load = self.spec(name), self.readings.signals.get("request_rate")
+        restarted = self._restarted(reading)
+        # A process that fell at its restart climbs below what the one before it had
+        if _level(_since(reading, restarted or 0.0)[1], floor_of(spec.unit)):
             return Trend(
                 slope_per_s=0.0,
                 low=0.0,
@@ -254,9 +230,16 @@ class Facts:
             reading.values,
             limit=limit,
             floor=floor_of(spec.unit),
-            restarted=started.now if started and isinstance(started.now, float) else None,
+            restarted=restarted,
             load=(load.times, load.values) if load and load.values else None,
         )
+
+    def _restarted(self, reading: SignalReading) -> float | None:
+        """When the process began again that a number belongs to: it fell with it. One that did not fall belongs to
+        another: the largest of several instances, a queue that is kept elsewhere."""
+        started = self.readings.signals.get("uptime")
+        at = started.now if started and isinstance(started.now, float | int) else None
+        return fell_at(reading.times, reading.values, at) if at is not None else None
 
     def spec(self, name: str) -> SignalSpec:
         """The form in force of a signal: the service file's with the runbook's words, else the runbook's."""
@@ -336,7 +319,7 @@ class Facts:
 
     def _signal(self, name: str, attribute: str) -> Value:
         if name not in self.readings.signals and name in self.runbook.signals and self.spec(name).value:
-            return self.evaluate(self.spec(name).value or "") if not attribute else self._no_history(name)
+            return self._formula(name) if not attribute else self._no_history(name)
         reading = self.readings.signals.get(name)
         if attribute == "live":
             # Without a reason: what stands in for it (`first`) has its own.
@@ -346,6 +329,12 @@ class Facts:
         if isinstance(reading.now, Unavailable):
             return absent(reading.source, reading.now)
         return self._change(name, reading.now, attribute) if attribute else Value(reading.now)
+
+    def _formula(self, name: str) -> Value:
+        gap = self._as_ever(name) if name in self.runbook.spec.symptoms else None
+        # With a source, as every gap that is none of the formula's own words
+        missing = frozenset({f"{FORMULA}: {gap.reason}"} if gap else ())
+        return Value(None, missing) if gap else self.evaluate(self.spec(name).value or "")
 
     def _change(self, name: str, now: float, attribute: str) -> Value:
         reading, moved = self.readings.signals[name], self.change(name)
@@ -357,6 +346,8 @@ class Facts:
             return Value(reading.values[-1]) if reading.values else Value(now)
         if moved is None:
             return self._no_history(name)
+        if attribute == "before":
+            return Value(moved.usual, weak=moved.weak)
         if self.older is not None:
             return Value(None, frozenset({f"{reading.source}: {self.older.reason}"}))
         if attribute == "ratio":

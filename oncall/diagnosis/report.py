@@ -5,14 +5,18 @@ from datetime import UTC, datetime
 from oncall.diagnosis.bounds import own_expression, threshold
 from oncall.diagnosis.commands import command_lines
 from oncall.diagnosis.evidence import cases, origin, say
+from oncall.diagnosis.few import Requests, beyond_chance, counted, rate_s_of
 from oncall.diagnosis.ranking import rank
 from oncall.diagnosis.readings import FORMULA, Facts, Readings
 from oncall.diagnosis.shift import CLEAR_SHIFT
+from oncall.diagnosis.trend import even
 from oncall.model import (
+    WORST_FIRST,
     Absence,
     CauseReport,
     Confidence,
     Diagnosis,
+    Frozen,
     Next,
     Severity,
     SignalReading,
@@ -27,7 +31,7 @@ from oncall.model import (
     worst,
 )
 from oncall.model_service import Service, SignalSpec
-from oncall.numbers import humane
+from oncall.numbers import clock, duration, humane
 from oncall.runbook.model import Runbook
 
 SPARK_POINTS = 60
@@ -49,6 +53,8 @@ def signal_report(name: str, facts: Facts, specs: dict[str, SignalSpec]) -> Sign
         origin(facts, reading.query or "") if reading.source == FORMULA else (reading.source, reading.query)
     )
     since = moved.onset if moved and moved.onset and abs(moved.shift) >= CLEAR_SHIFT else None
+    if since and even(reading.times, reading.values, since):
+        since = _first_seen(reading, facts.readings)
     return SignalReport(
         id=name,
         title=spec.title or name,
@@ -67,6 +73,14 @@ def signal_report(name: str, facts: Facts, specs: dict[str, SignalSpec]) -> Sign
         symptom=name in facts.runbook.spec.symptoms,
         of=bounds.whole if share_of and _same_unit(share_of, spec, facts) else None,
     )
+
+
+def _first_seen(reading: SignalReading, readings: Readings) -> float:
+    """Since when a number moves that has moved in all of its history: the start of what was looked at, which stands
+    for any time before it, or when the number itself began."""
+    start = readings.at - readings.window_s - readings.baseline_s
+    step = (readings.window_s + readings.baseline_s) / len(reading.times)
+    return start if reading.times[0] <= start + 2 * step else reading.times[0]
 
 
 def _reason(reading: SignalReading) -> str | None:
@@ -206,7 +220,7 @@ def _summary(
 ) -> Summary:
     headline = _headline(facts, severity)
     if verdict is Verdict.HEALTHY:
-        return Summary(headline=headline, cause=_calm(facts, signals), next=None, look="nothing to do")
+        return _calm(facts, headline, signals)
     if verdict is Verdict.CAUSES:
         top = causes[0]
         look = top.advice[0] if top.advice else facts.runbook.spec.look
@@ -226,9 +240,65 @@ def _cause_line(causes: tuple[CauseReport, ...]) -> str:
     return line + "".join(f"; also {c.title} ({c.confidence.value})" for c in others)
 
 
-def _calm(facts: Facts, signals: dict[str, SignalReport]) -> str:
-    """Healthy, in numbers: the symptoms as they stand."""
-    return f"nothing to explain: {_symptoms(facts, signals)}"
+def _calm(facts: Facts, headline: str, signals: dict[str, SignalReport]) -> Summary:
+    """Healthy, in numbers: the symptoms as they stand, and which of them was bad a moment ago."""
+    stand = _symptoms(facts, signals)
+    specs = {n: facts.spec(n) for n in facts.readings.signals}
+    requests = Requests(facts.readings.signals, rate_s_of(facts.readings.signals, specs))
+    spells = [spell for s in facts.runbook.spec.symptoms if (spell := _spell(facts, s, requests))]
+    if not spells:
+        return Summary(
+            headline=headline, cause=f"nothing to explain: {stand}", next=None, look="nothing to do"
+        )
+    worst_of = min(spells, key=lambda spell: (WORST_FIRST.index(spell.severity), -spell.share))
+    cause = f"well now: {stand}; {_was_bad(facts, worst_of)}: it may come again"
+    return Summary(headline=headline, cause=cause, next=None, look=_AGAIN)
+
+
+_AGAIN = "look again in a minute: it comes and goes, or is just over"
+_ODD_SCRAPES = 2
+"""So many samples of a gauge may be odd: they do not make the median of five that is its present."""
+
+
+class _Spell(Frozen, frozen=True):
+    """A symptom that was beyond a bound lately: by which, in what share of the time, until when (Unix s)."""
+
+    name: str
+    severity: Severity
+    share: float
+    until: float
+
+
+def _spell(facts: Facts, name: str, requests: Requests) -> _Spell | None:
+    """Whether a symptom with history was bad within the service's rate window before now, and not by chance."""
+    reading, bounds, spec = facts.readings.signals.get(name), facts.bounds(name), facts.spec(name)
+    if reading is None:
+        return None
+    begins = facts.readings.at - facts.service.windows.rate
+    found = [p for p in zip(reading.times, reading.values, strict=True) if p[0] > begins]
+    events = counted(spec)
+    told = [(t, v) for t, v in found if not events or beyond_chance(spec, bounds, v, requests.at(t))]
+    enough = 1 if events else _ODD_SCRAPES + 1
+    for severity, reached in ((Severity.CRITICAL, _BAD[:1]), (Severity.WARNING, _BAD)):
+        times = [t for t, v in told if bounds.severity(v) in reached]
+        if len(times) >= enough:
+            return _Spell(name, severity, len(times) / len(found), times[-1])
+    return None
+
+
+_BAD = (Severity.CRITICAL, Severity.WARNING)
+
+
+def _was_bad(facts: Facts, spell: _Spell) -> str:
+    """`error ratio was beyond 5% in 40% of the last 5 min, until 03:12:41 UTC`"""
+    spec, bounds = facts.spec(spell.name), facts.bounds(spell.name)
+    bound = bounds.critical if spell.severity is Severity.CRITICAL else bounds.warning
+    way = "below" if bounds.below else "beyond"
+    until = clock(datetime.fromtimestamp(spell.until, UTC))
+    return (
+        f"{(spec.title or spell.name).lower()} was {way} {humane(bound, spec.unit)} in {100 * spell.share:.0f}%"
+        f" of the last {duration(facts.service.windows.rate)}, until {until}"
+    )
 
 
 def _symptoms(facts: Facts, signals: dict[str, SignalReport]) -> str:
@@ -287,7 +357,7 @@ def _unseen(
 ) -> tuple[Unseen, ...]:
     """What could not be seen, worst first, each reason once; not what another reading stood in for."""
     lacking = {m for c in causes for m in c.missing}
-    found = [*facts.readings.failed, *filter(None, [facts.older])]
+    found = [*facts.readings.failed, *filter(None, [facts.older, *facts.alike])]
     told = {u.reason for u in found}
 
     def add(what: str, why: Unavailable) -> None:

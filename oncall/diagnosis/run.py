@@ -4,7 +4,10 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from oncall.diagnosis.engine import Ask, Progress, Round
+from oncall.diagnosis.few import rate_s_of
 from oncall.diagnosis.plan import Plan, plan
 from oncall.diagnosis.readings import Gathered
 from oncall.diagnosis.report import diagnosis
@@ -36,6 +39,7 @@ def judged(
     name: str, service: Service, asking: Plan, found: Gathered, took_ms: int, address: tuple[str, ...] = ()
 ) -> list[Diagnosis]:
     """Each issue's report from what was read, worst first; its commands name the service by `address`. Pure."""
+    rate_s = rate_s_of(found.signals, asking.signals)
     reports = [
         diagnosis(
             name,
@@ -48,6 +52,7 @@ def judged(
         )
         for book in asking.runbooks
     ]
+    reports = [replace(report, rate_s=rate_s) for report in reports]
     return sorted(reports, key=_worst)
 
 

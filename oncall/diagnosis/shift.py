@@ -12,10 +12,16 @@ CLEAR_SHIFT = 3.0
 
 _FEW = 4
 """Points below which there is nothing to compare with."""
+_EDGE = 6.0
+"""Spreads from the median beyond which a value is no noise of usual life."""
 _LOW = 0.05
 """The share of all values that may be odd and low: the low of the others is where a climb began."""
 _FOOT = 0.25
 """The share of a climb that is still its foot."""
+
+
+_FLOORS = {"ratio": 0.005, "seconds": 0.002, "per_second": 0.2, "bytes": 1e6}
+"""The least spread that counts as a change, by unit."""
 
 
 class Change(Frozen, frozen=True):
@@ -24,7 +30,7 @@ class Change(Frozen, frozen=True):
     usual: float
     """Median of the baseline."""
     mean: float
-    """Mean of the baseline: what arithmetic on averages, such as Little's law, needs."""
+    """Mean of the baseline, without what stands far out: what arithmetic on averages, such as Little's law, needs."""
     shift: float
     """(now - median) / max(IQR, floor) of the baseline: robust to spikes."""
     onset: float | None
@@ -33,6 +39,10 @@ class Change(Frozen, frozen=True):
     @property
     def weak(self) -> bool:
         return self.samples < ENOUGH_SAMPLES
+
+
+def floor_of(unit: str | None) -> float:
+    return _FLOORS.get(unit or "", 1.0)
 
 
 def median(values: Sequence[float]) -> float:
@@ -76,11 +86,21 @@ def change(
     moved = abs(shift) >= CLEAR_SHIFT
     return Change(
         usual=usual,
-        mean=sum(before) / len(before),
+        mean=_level(before, usual, spread),
         shift=shift,
         onset=onset(times, values) if moved else None,
         samples=samples,
     )
+
+
+def _level(before: Sequence[float], usual: float, spread: float) -> float:
+    """The mean of the usual life: an earlier incident in the baseline counts as no more than its edge.
+
+    Where most values are the same, bursts are the usual life, and all count in full."""
+    if iqr(before) == 0:
+        return sum(before) / len(before)
+    low, high = usual - _EDGE * spread, usual + _EDGE * spread
+    return sum(min(max(v, low), high) for v in before) / len(before)
 
 
 def rose_at(times: Sequence[float], values: Sequence[float], floor: float) -> float | None:

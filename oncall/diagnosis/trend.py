@@ -4,7 +4,7 @@ Every judgement is made of differences, ranks and shares of the growth itself, s
 at any level and over any span; the one thing with a unit is `floor`, the least growth that counts."""
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
@@ -37,6 +37,12 @@ BETTER = 0.6
 """A model wins where it leaves at most so much of what the other leaves: two that say the same are a draw."""
 DEEP = 0.15
 """A fall of this share of all values is one that must be explained; smaller ones are noise on a line."""
+_BESIDE = 5
+"""Points that tell the level before a moment; twice as many tell the one after it."""
+STRETCHES = 6
+"""What is left of a load after a clock is noise where most of it is gone from the means of so many stretches."""
+STEEPER = 2.0
+"""What follows the load grows in proportion to it at most, or somewhat more where requests pile up."""
 TEETH = 4
 """Fewer rises and falls do not show whether their feet rise: three are in order by chance once in six times."""
 _Z = 1.959963984540054
@@ -54,7 +60,8 @@ class Slope(Frozen, frozen=True):
 class Trend(Frozen, frozen=True):
     """What a number does. Slopes per second and `grown` in its unit; `begins` is Unix seconds.
 
-    `reason`, where it is no leak: too short, restarted inside, flat, slowing down, falls back, follows the load."""
+    `reason`, where it is no leak: too short, restarted inside, warming up, flat, slowing down, falls back, follows
+    the load."""
 
     slope_per_s: float
     low: float
@@ -137,7 +144,17 @@ def leak(
         found = _judged_by_work(line, burden, floor) or found
     if not found.reason and burden and _follows(line, burden, found):
         found = found._replace(reason="follows the load")
+    if not found.reason and restarted is not None and _comes_back(line, whole, floor):
+        found = found._replace(reason="warming up")
     return _trend(line, found, limit)
+
+
+def _comes_back(line: Line, whole: Line, floor: float) -> bool:
+    """Whether a process grows, after a restart, no higher than the usual of the one before it, which did not leak."""
+    before = whole.y[: bisect_left(whole.x, line.x[0])]
+    if len(before) < LEAST or median(line.y[-_BESIDE:]) > median(before):
+        return False
+    return bool(_judge(thin(Line(whole.x[: len(before)], before), POINTS), floor).reason)
 
 
 def _trend(line: Line, found: Finding, limit: float | None) -> Trend | None:
@@ -219,6 +236,27 @@ def _fallen(line: Line, part: Line, grown: float) -> bool:
 
 
 # --- where growth begins -------------------------------------------------------------------------
+
+
+def even(times: Sequence[float], values: Sequence[float], onset: float) -> bool:
+    """Whether a number moves evenly through all that was seen, rather than at `onset`: then it began before that."""
+    line = thin(finite(times, values), 60)
+    step = squares_left([[float(x >= onset) for x in line.x]], line.y)
+    return squares_left([line.x], line.y) < BETTER * step and _begin(line) <= line.x[0]
+
+
+def fell_at(times: Sequence[float], values: Sequence[float], at: float) -> float | None:
+    """When a number fell that falls at a moment; None where it goes on as before. The moment itself where only one
+    side of it is known. The first points after it may be of before: nothing was scraped yet."""
+    line = finite(times, values)
+    after = line.since(at)
+    before, soon = line.y[: len(line.y) - len(after.y)][-_BESIDE:], after.y[: 2 * _BESIDE]
+    if not before or not soon:
+        return at
+    high, low = median(before), quantile(soon, 0.25)
+    if high - low <= DEEP * (max(line.y) - min(line.y)):
+        return None
+    return next(x for x, y in zip(*after, strict=True) if y <= (high + low) / 2)
 
 
 def _begin(line: Line) -> float:
@@ -308,16 +346,37 @@ def _follows(line: Line, load: Sequence[float], found: Finding) -> bool:
     """Whether the level of the load explains the growth, and neither time nor work done explains it better.
 
     A number may follow late, or stay at the highest that was needed so far: both are the load's level too. Where
-    load and number rise together all the time, nothing tells the two apart, and it is called no leak."""
+    load and number rise together all the time, nothing tells the two apart, and it is called no leak: that only the
+    noise of the load keeps it from being as even as a clock is no mark of a leak."""
     levels = [load, *(_late(load, len(load) / n) for n in (60, 20, 10)), list(accumulate(load, max))]
     left, level = min(((squares_left([c], line.y), c) for c in levels), key=lambda pair: pair[0])
     if _share(level, line, found, [level]) < HALF:
         return False
     for clock in (line.x, _work(line.x, load)):
+        if _rises_with(clock, load, line.y):
+            continue
         better = squares_left([level, clock], line.y) < BETTER * BETTER * left
         if better and _share(clock, line, found, [level, clock]) >= HALF:
             return False
     return True
+
+
+def _rises_with(clock: Sequence[float], load: Sequence[float], values: Sequence[float]) -> bool:
+    """Whether a clock explains the load too, but for its noise, and the number grows no steeper than it."""
+    rest, _ = least_squares([clock], load)
+    left = math.fsum(r * r for r in rest)
+    edges = [len(rest) * i // STRETCHES for i in range(STRETCHES + 1)]
+    lasting = math.fsum(math.fsum(rest[a:b]) ** 2 / (b - a) for a, b in pairwise(edges) if b > a)
+    if left > HALF * squares_left([], load) or lasting > HALF * left:
+        return False
+    return _growth(clock, values) <= STEEPER * _growth(clock, load)
+
+
+def _growth(clock: Sequence[float], values: Sequence[float]) -> float:
+    """How many times what it was at the beginning a number grows to, less one, along a straight line."""
+    weight = least_squares([clock], values)[1][0]
+    begin = math.fsum(values) / len(values) - weight * (math.fsum(clock) / len(clock) - clock[0])
+    return weight * (clock[-1] - clock[0]) / begin if begin > 0 else math.inf
 
 
 def _late(load: Sequence[float], points: float) -> list[float]:

@@ -25,8 +25,6 @@ _LOOK_S = 60.0
 """So close a state is looked at within the stretch of a point."""
 _SHORT = 90
 """Characters that a panel shows at any size."""
-_NO_DATA_HINT = "does the service export it, does the selector fit?"
-
 
 Known = tuple[float | None, ...]
 
@@ -63,11 +61,10 @@ class Split(Frozen, frozen=True):
 class Wanted(Frozen, frozen=True):
     """Every question of one dashboard, by the keys of its answers."""
 
-    now: Mapping[str, str]
+    signals: Mapping[str, PromQL]
     course: Mapping[str, str]
-    metrics: Mapping[str, tuple[str, ...]]
     splits: Mapping[str, str]
-    """By panel: what is split by a label; asked with `now`, and beside it whether the metric is there."""
+    """By panel: what is split by a label; asked with the present, and beside it whether the metric is there."""
 
 
 class Measured(Frozen, frozen=True):
@@ -132,9 +129,8 @@ def wanted(board: BoardSpec, service: Service, window: Window) -> Wanted:
             # An outage that lies between two points must not be lost: each point is all of its stretch.
             course[name] = f"avg_over_time(({course[name]})[{promql_duration(window.step_s)}:{_LOOK_S:g}s])"
     return Wanted(
-        now={name: text.text for name, text in texts.items()},
+        signals=texts,
         course=course,
-        metrics={name: text.metrics for name, text in texts.items()},
         splits=splits,
     )
 
@@ -151,10 +147,12 @@ async def measure(
         begin = until - POINTS * window.step_s
         return await ranges(server, asked.course, begin, until, window.step_s, deadline_s)
 
+    now_of = {name: query.text for name, query in asked.signals.items()}
+    metrics = {name: query.metrics for name, query in asked.signals.items()}
     present, course, ages = await asyncio.gather(
-        instants(server, {**asked.now, **asked.splits}, window.at, deadline_s),
+        instants(server, {**now_of, **asked.splits}, window.at, deadline_s),
         courses(end),
-        server.query(ages_promql(asked.metrics, _AGES_S, 0.0), window.at, deadline_s),
+        server.query(ages_promql(metrics, _AGES_S, 0.0), window.at, deadline_s),
     )
     if refused := _refused(list(present.values())):
         return refused
@@ -183,13 +181,13 @@ def _measured(
     worths: Mapping[str, Mapping[str, float]],
 ) -> Measured:
     signals = {}
-    for name, text in asked.now.items():
+    for name, query in asked.signals.items():
         worth, values = worths.get(name, {}), _slots(course.get(name), window, end)
-        now = _present(present[name], PromQL(text=text, metrics=asked.metrics[name]), worth)
+        now = _present(present[name], query, worth)
         signals[name] = Reading(
             now=_ended(now, values, window),
             source="prometheus",
-            query=text,
+            query=query.text,
             values=values,
             age_s=worth.get("age"),
         )
@@ -209,7 +207,7 @@ def _present(answer: Vector | Unavailable, query: PromQL, worth: Mapping[str, fl
     if isinstance(answer, Unavailable):
         return answer
     if not answer.samples:
-        return Unavailable(kind=Absence.NO_DATA, reason=f"no data for {_named_by(query)}", hint=_NO_DATA_HINT)
+        return Unavailable(kind=Absence.NO_DATA, reason=f"no data for {_named_by(query)}", hint=query.hint)
     if answer.warnings:
         return Unavailable(kind=Absence.PARTIAL, reason=f"partial answer: {answer.warnings[0]}")
     age, count = worth.get("age"), worth.get("count")
@@ -238,9 +236,10 @@ def _ended(now: float | Unavailable, values: Known, window: Window) -> float | U
 
 def _named_by(query: PromQL) -> str:
     """The metrics with their matchers; without them where a panel could not show them."""
-    whole = " and ".join(query.metrics) or query.text
     names = dict.fromkeys(metric.partition("{")[0] for metric in query.metrics)
-    return whole if len(whole) <= _SHORT or not names else " and ".join(names)
+    if len(query.name) <= _SHORT or not names:
+        return query.name
+    return " and ".join(names) + (query.name.rpartition("}")[2] if query.lacking else "")
 
 
 def _slots(matrix: Matrix | Unavailable | None, window: Window, end: float) -> tuple[float | None, ...]:

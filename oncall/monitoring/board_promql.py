@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from oncall.model_service import SignalSpec
 from oncall.promql import Matcher, Selector, parse_selector, service_matchers
-from oncall.signals import form_of
+from oncall.signals import form_of, share
 from oncall.units import promql_duration
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def _rate(spec: SignalSpec, label: str, made: _Made) -> str:
 
 def _ratio(spec: SignalSpec, label: str, made: _Made) -> str:
     assert spec.ratio is not None
-    part, whole = made.select(spec.ratio.part), made.select(spec.ratio.whole)
-    return f"{made.rate(part)} / {made.rate(whole)}"
+    of = share(spec.ratio, made.select)
+    return f"{made.rate(of.part)} / {made.rate(of.whole)}"
 
 
 def _mean(spec: SignalSpec, label: str, made: _Made) -> str:
@@ -84,7 +84,7 @@ def whole_of(spec: SignalSpec, label: str, selector: Mapping[str, str]) -> str:
     made = _Made(label, selector, 60)
     form = form_of(spec)
     if form == "ratio" and spec.ratio is not None:
-        found = made.select(spec.ratio.whole)
+        found = share(spec.ratio, made.select).told
     elif form == "quantile":
         base = made.base(spec.of or "")
         last = Matcher(label="le", operator="=", value="+Inf")

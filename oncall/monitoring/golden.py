@@ -18,8 +18,10 @@ from oncall.scrub import scrub, secrets_of
 from oncall.signals import PromQL, to_promql
 from oncall.units import promql_duration
 
-GOLDEN = ("request_rate", "error_ratio", "latency_p95", "pool_active", "memory", "cpu")
-"""Traffic, errors, latency and what runs full; their forms and bounds stand in signals.yaml."""
+GOLDEN = ("request_rate", "error_ratio", "latency_p95", "pool_active", "memory", "cpu", "instances_up")
+"""Traffic, errors, latency, what runs full and who is there; their forms and bounds stand in signals.yaml."""
+_NOT_EVERYWHERE = frozenset({"instances_up"})
+"""What not every server can tell, and no look at one instance: where it is not known, it decides nothing."""
 POINTS = 60
 """Of a course: what a sparkline shows at most."""
 _COUNT_S = 600.0
@@ -172,11 +174,13 @@ class _Asking:
         self.interval_s = _COUNT_S / count if count and count >= _LEAST_COUNT else None
         self.queries = self._queries(self.moment.rate_s(self.interval_s))
 
-    def age(self, query: PromQL) -> float | None:
-        """That of the stalest metric; None where one of them has no sample."""
-        ages = [self.ages.get(m) for m in query.metrics]
+    def age(self, name: str) -> float | None:
+        """That of the stalest metric; None where one of them has no sample, but for an expression, which may do
+        without."""
+        ages = [self.ages.get(m) for m in self.queries[name].metrics]
         known = [age for age in ages if age is not None]
-        return max(known) if known and len(known) == len(ages) else None
+        enough = len(known) == len(ages) or self.specs[name].promql is not None
+        return max(known) if known and enough else None
 
     # --- what they are
 
@@ -209,7 +213,7 @@ class _Asking:
             usual, history, note = _course(courses.get(key), end - self.span_s, split, self.step_s)
             if note:
                 notes[note] = None
-            age = self.age(query)
+            age = self.age(name)
             last = end - self.span_s + (len(history) - 1) * self.step_s if history else None
             found[name] = Read(
                 now=_ended(self._value(query, values[key], age), None if last is None else end - last),
@@ -250,11 +254,7 @@ def _number(answer: Vector | Unavailable, query: PromQL) -> float | Unavailable:
     if answer.warnings:
         return Unavailable(kind=Absence.PARTIAL, reason=f"partial answer: {answer.warnings[0]}")
     if not answer.samples:
-        return Unavailable(
-            kind=Absence.NO_DATA,
-            reason=f"no data for {' and '.join(query.metrics) or query.text}",
-            hint="does the service export it, does the selector fit?",
-        )
+        return query.no_data()
     if len(answer.samples) > 1:
         return several(len(answer.samples))
     value = answer.samples[0].value
@@ -375,6 +375,8 @@ def _report(one: Wanted, name: str, read: Read, values: Mapping[str, float]) -> 
 
 def decides(one: Wanted, signal: SignalReport) -> bool:
     """Whether it takes part in the verdict: those that have a bound, and those that are not well."""
+    if signal.id in _NOT_EVERYWHERE and signal.value is None:
+        return False
     limit = threshold(signal.id, one.specs[signal.id], one.service)
     bounded = limit.warning is not None or limit.critical is not None
     return bounded or signal.severity in (Severity.WARNING, Severity.CRITICAL)

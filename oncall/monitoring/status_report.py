@@ -247,6 +247,9 @@ class Issues:
                     continue
                 for symptom in spec.symptoms:
                     signals.setdefault(symptom, issue)
+                    if symptom in spec.signals and (formula := spec.signals[symptom].value) is not None:
+                        # One signal under another name
+                        signals.setdefault(formula, issue)
                 for step in spec.steps.values():
                     if step.health:
                         paths.setdefault(step.health, issue)

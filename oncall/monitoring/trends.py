@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from oncall.clients.many import ranges
 from oncall.clients.prometheus import Matrix, Prometheus
 from oncall.diagnosis.bounds import Bounds, bounds
-from oncall.diagnosis.readings import floor_of
+from oncall.diagnosis.shift import floor_of
 from oncall.diagnosis.trend import LEAST, Trend, leak
 from oncall.model import Absence, Unavailable, Unseen
 from oncall.model_alerts import Trending

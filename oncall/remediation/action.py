@@ -48,6 +48,10 @@ class Found(Frozen, frozen=True):
     """The act ends every connection to Postgres: ours is closed before, so that it is not in the way."""
     later: bool = False
     """It takes effect with something that comes after it: no symptom can tell whether it helped."""
+    grows: bool = False
+    """It makes every instance of the service take more: how many there are must be known."""
+    unproven: str | None = None
+    """What of the act no check can tell: then its symptoms alone prove that it helped."""
     words: tuple[str, ...] | None = None
     """Options that mean exactly these targets and no others that come meanwhile; None: those of the action do."""
 

@@ -21,7 +21,7 @@ from oncall.model_acts import (
     Verification,
 )
 from oncall.model_service import Service
-from oncall.remediation import announce, audit, evidence, guards, lock, verify
+from oncall.remediation import announce, audit, evidence, guards, lock, measuring, verify
 from oncall.remediation.action import Scene, Work
 from oncall.remediation.planning import action_plan, shared_guards
 from oncall.remediation.wanted import Before, Reporter, Wanted
@@ -191,16 +191,15 @@ class _Run:
     async def _verify(self) -> Verification:
         until = asyncio.get_running_loop().time() + self.wanted.wait_s
         checking = asyncio.create_task(self.work.checks(self.results, until, self.report.tell))
-        symptoms = verify.symptoms_of(self.before.found)
-        if self.work.found.later:
-            symptoms = {}
-        measuring = verify.measure(
-            self.name, self.service, self.before.asking, self.session, instances=self.before.instances
+        found = self.work.found
+        symptoms = {} if found.later else measuring.symptoms_of(self.before.found)
+        instances = self.before.instances
+        measure = measuring.measure(
+            self.name, self.service, self.before.asking, self.session, instances=instances, before=symptoms
         )
+        wait_s, watch = self.wanted.wait_s, self.report.measured
         try:
-            return await verify.verify(
-                measuring, symptoms, checking, self.wanted.wait_s, self.report.measured
-            )
+            return await verify.verify(measure, symptoms, checking, wait_s, watch, found.unproven)
         finally:
             checking.cancel()
 

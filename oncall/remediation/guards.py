@@ -90,8 +90,9 @@ GUARDS: tuple[GuardInfo, ...] = (
     _info(
         "replication",
         (_KILL,),
-        "replicas and their walsenders",
-        "only client backends of roles without REPLICATION are signalled",
+        "replicas, their walsenders, and commits that wait for a synchronous standby",
+        "only client backends of roles without REPLICATION are signalled; none that waits for SyncRep: its work is"
+        " committed, and a signal would give up the standby's copy and roll nothing back",
     ),
     _info(
         "autovacuum",
@@ -122,7 +123,8 @@ GUARDS: tuple[GuardInfo, ...] = (
         "protected-keys",
         (_FLUSH,),
         "keys that are no cache",
-        "only prefixes that are declared or named and hold no protected key are removed",
+        "a named prefix lies within redis.cache of the service file where that declares any, and no key under it is"
+        " protected (redis.protected); where no cache is declared, that it is one is yours to know",
     ),
     _info(
         "queue-in-cache",

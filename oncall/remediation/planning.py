@@ -13,6 +13,7 @@ from oncall.model_acts import ActionPlan, GuardReport, GuardState
 from oncall.model_service import Service
 from oncall.remediation import audit, guards, lock, times
 from oncall.remediation.action import Work
+from oncall.remediation.actions import pool_budget
 from oncall.remediation.wanted import TIMEOUT_S, WAIT_S, Before, Wanted
 from oncall.units import write_duration
 
@@ -47,6 +48,15 @@ async def shared_guards(
     if wanted.action.name in guards.BY_NAME["cooldown"].actions:
         reports.append(times.cooled(now, audit.read(), name, wanted.action.name, service.cooldown))
     return tuple(reports)
+
+
+def _pools(service: Service, before: Before, work: Work) -> tuple[GuardReport, ...]:
+    """Prometheus sees more instances than the service file says: each will have a pool of the new size."""
+    seen, said = before.pools, service.pool.instances if service.pool else 1
+    if not work.found.grows or seen <= said:
+        return ()
+    text = f"Prometheus sees {seen} instances with a pool, pool.instances says {said}"
+    return (pool_budget.more_instances(text),)
 
 
 def _healthy(before: Before, address: Sequence[str]) -> GuardReport:
@@ -90,7 +100,8 @@ def action_plan(
 ) -> ActionPlan:
     found = work.found
     plan_id = identify(wanted.action.name, name, service.environment, found.targets)
-    reports = _merged((*found.guards, *shared, *_asked_for(wanted, plan_id)))
+    mine = (*found.guards, *_pools(service, before, work))
+    reports = _merged((*mine, *shared, *_asked_for(wanted, plan_id)))
     return ActionPlan(
         id=plan_id,
         action=wanted.action.name,

@@ -68,3 +68,11 @@ class Before:
     @property
     def instances(self) -> int:
         return max((r.instances or 1 for r in self.gathered.signals.values()), default=1)
+
+    @property
+    def pools(self) -> int:
+        """Instances that say how full their pool is, or how large."""
+        signals = self.gathered.signals
+        return max(
+            (signals[n].instances or 1 for n in ("pool_active", "pool_size") if n in signals), default=1
+        )

@@ -102,6 +102,7 @@ def footer(d: Diagnosis, width: int, besides: list[str]) -> list[Text]:
     parts = [
         day(d.at),
         f"window {humane(d.window_s, 'seconds')}",
+        *([f"rates over {humane(d.rate_s, 'seconds')}"] if d.rate_s and d.rate_s < d.window_s else []),
         f"usual: the {humane(d.baseline_s, 'seconds')} before",
         f"asked in {humane(d.duration_ms, 'ms')}",
         *besides,

@@ -15,6 +15,7 @@ from oncall.model_changes import ChangeReport, Changes
 from oncall.model_checks import CheckReport
 from oncall.model_deploy import DeployReport
 from oncall.model_status import HealthOfAll, HealthReport, StatusOfAll, StatusReport
+from oncall.render.words import is_older
 
 _FIRST = (
     "schema",
@@ -143,7 +144,9 @@ def error_json(error: str, hint: str | None) -> bytes:
 
 def _builtins(d: Diagnosis) -> dict[str, Any]:
     signals = tuple(
-        msgspec.structs.replace(signal, since=_whole(signal.since)) if signal.since else signal
+        msgspec.structs.replace(signal, since=None if is_older(signal, d) else _whole(signal.since))
+        if signal.since
+        else signal
         for signal in d.signals
     )
     whole = msgspec.structs.replace(d, at=_whole(d.at), signals=signals)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from oncall.model import CauseReport, Confidence, Diagnosis, Severity, SignalReport
-from oncall.numbers import clock, day, humane, since
+from oncall.numbers import clock, day, humane
 from oncall.render.inert import inert
 from oncall.render.several import Line, counts, lines, pages
 from oncall.render.text import safe
@@ -16,6 +16,7 @@ from oncall.render.words import (
     AGAINST,
     CONFIDENCE_WORD,
     FOR,
+    began,
     best_against,
     bounds,
     is_live,
@@ -129,8 +130,7 @@ def _row(signal: SignalReport, d: Diagnosis) -> tuple[str, ...]:
     if signal.value is None:
         return (signal.title, "unknown", *[""] * (len(_HEADS) - 2))
     numbers = (humane(number, signal.unit) for number in (signal.baseline, *bounds(signal)))
-    began = since(signal.since, d.at) if signal.since else ""
-    return (signal.title, shown_value(signal), *numbers, state(signal), began)
+    return (signal.title, shown_value(signal), *numbers, state(signal), began(signal, d))
 
 
 def _causes(d: Diagnosis) -> str:

@@ -1,17 +1,16 @@
 """Signals against their thresholds, worst first."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Protocol
 
 from rich.text import Text
 
 from oncall.model import CauseReport, Severity, SignalReport
-from oncall.numbers import humane, since
+from oncall.numbers import humane
 from oncall.render.grid import FAINT, GAP, HEADING, SEVERITY_STYLE, Cell, columns, indented, line, taken
 from oncall.render.spark import spark
 from oncall.render.text import cells
-from oncall.render.words import bounds, ranked_signals, shown_value, state
+from oncall.render.words import Looked, began, bounds, ranked_signals, shown_value, state
 
 _OLD_S = 60.0
 _TITLE = 24
@@ -22,7 +21,7 @@ _HEADS = ("Signal", "now", "usual", "warn", "crit", "", "", "since")
 _TREND = 5
 
 
-class Measured(Protocol):
+class Measured(Looked, Protocol):
     """What is needed of a report: a diagnosis, or a status, which has no causes."""
 
     @property
@@ -30,9 +29,6 @@ class Measured(Protocol):
 
     @property
     def causes(self) -> tuple[CauseReport, ...]: ...
-
-    @property
-    def at(self) -> datetime: ...
 
 
 def signals(d: Measured, width: int) -> list[Text]:
@@ -62,8 +58,7 @@ def _missed(signal: SignalReport, d: Measured) -> bool:
 
 def _row(signal: SignalReport, d: Measured) -> list[str]:
     numbers = [humane(number, signal.unit) for number in (signal.baseline, *bounds(signal))]
-    began = since(signal.since, d.at) if signal.since else ""
-    return [signal.title, shown_value(signal), *numbers, "", state(signal), began]
+    return [signal.title, shown_value(signal), *numbers, "", state(signal), began(signal, d)]
 
 
 def _widths(rows: list[list[str]], titles: list[str], width: int, points: int) -> list[int] | None:
@@ -127,7 +122,7 @@ def _stacked(read: list[SignalReport], unread: list[SignalReport], d: Measured, 
         lines += indented("  ".join(head), width, style=style)
         named = zip(("usual", "warn", "crit"), (signal.baseline, *bounds(signal)), strict=True)
         known = [f"{name} {humane(number, signal.unit)}" for name, number in named if number is not None]
-        known += [f"since {since(signal.since, d.at)}"] if signal.since else []
+        known += [f"since {when}"] if (when := began(signal, d)) else []
         lines += indented(", ".join(known) or "nothing to compare with", width, indent=2)
     for signal, reason in _reasons(unread):
         lines += indented(f"{signal.title}  {reason}", width, style=SEVERITY_STYLE[Severity.UNKNOWN])

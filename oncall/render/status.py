@@ -1,5 +1,6 @@
 """A service's status on one screen, and every service's in a line each."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -44,6 +45,8 @@ class _Signals(NamedTuple):
     signals: tuple[SignalReport, ...]
     at: datetime
     causes: tuple[CauseReport, ...] = ()
+    window_s: float = math.inf
+    baseline_s: float = math.inf
 
 
 def status_page(

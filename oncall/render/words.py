@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol
 
 from oncall.model import (
     WORST_FIRST,
@@ -13,7 +14,7 @@ from oncall.model import (
     SignalReport,
     Unseen,
 )
-from oncall.numbers import clock, day, humane
+from oncall.numbers import clock, day, humane, since
 
 FOR, AGAINST, UNREAD = "+", "−", "?"
 CONFIDENCE_WORD = {confidence: confidence.value.replace("_", " ") for confidence in Confidence}
@@ -48,6 +49,33 @@ def state(signal: SignalReport) -> str:
 def bounds(signal: SignalReport) -> tuple[float | None, float | None]:
     """Warning and critical; none for yes or no, where they say nothing that the state does not say."""
     return (None, None) if signal.unit == "yes_no" else (signal.warning, signal.critical)
+
+
+class Looked(Protocol):
+    """Over what time a report looked, back from `at`."""
+
+    @property
+    def at(self) -> datetime: ...
+
+    @property
+    def window_s(self) -> float: ...
+
+    @property
+    def baseline_s(self) -> float: ...
+
+
+def is_older(signal: SignalReport, d: Looked) -> bool:
+    """Whether it began before all that was looked at: its `since` is the start of that, and says no more."""
+    looked_s = d.window_s + d.baseline_s
+    # `at` is a whole second
+    return signal.since is not None and signal.since.timestamp() <= d.at.timestamp() - looked_s + 1
+
+
+def began(signal: SignalReport, d: Looked) -> str:
+    """`03:04`, or `before 02:10`; nothing where that is not known."""
+    if signal.since is None:
+        return ""
+    return f"before {since(signal.since, d.at)}" if is_older(signal, d) else since(signal.since, d.at)
 
 
 def ranked_causes(causes: Sequence[CauseReport]) -> list[CauseReport]:

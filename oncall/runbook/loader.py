@@ -23,6 +23,7 @@ SIGNAL_ATTRIBUTES = frozenset(
         "last",
         "samples",
         "peak",
+        "before",
         "leaking",
         "grown",
         "slope",

@@ -137,7 +137,17 @@ def whole_day(program: Program, week: Stories, shape: Shape) -> tuple[dict[str, 
     return asyncio.run(work())
 
 
-WHOLE = {"uptime", "error_ratio", "latency", "alerts", "health", "disk", "backups", "certificates"}
+WHOLE = {
+    "uptime",
+    "instances",
+    "error_ratio",
+    "latency",
+    "alerts",
+    "health",
+    "disk",
+    "backups",
+    "certificates",
+}
 
 
 def test_a_day_on_which_everything_is_well(
@@ -150,7 +160,7 @@ def test_a_day_on_which_everything_is_well(
         found, ("ok", True)
     )
     assert (code, document["severity"]) == (Exit.OK, "ok")
-    assert document["summary"] == "all 8 are well"
+    assert document["summary"] == "all 9 are well"
     assert found["health"]["text"] == "3 of 3 healthy"
     assert found["disk"]["text"] == "40 GB free"
 
@@ -164,6 +174,7 @@ def test_a_day_on_which_everything_is_ill(
     assert {name: line["severity"] for name, line in found.items()} == {
         **dict.fromkeys(WHOLE, "critical"),
         "latency": "warning",
+        "instances": "warning",
     }
     # What each says, and that each says what to do or why it matters.
     assert found["health"]["text"] == "2 of 3 healthy: /health/db down: disconnected: 503 Service Unavailable"

@@ -184,8 +184,8 @@ def test_each_question_is_asked_once_for_all_issues(well: Bright, program: Progr
         assert told[f"redis {command}"] == 1, command
     # one of them is ours, of the counts themselves
     assert told["redis info"] <= 4
-    # what the samples are worth, how far apart they are (two), the tables of two runbooks; all histories together
-    assert told["prometheus query"] <= 5
+    # what the samples are worth, how far apart they are (two), three tables of two runbooks; all histories together
+    assert told["prometheus query"] <= 6
     assert told["prometheus query_range"] == 1
 
 

@@ -89,7 +89,11 @@ def test_a_target_that_is_gone_is_stale_at_once(program: Program, tmp_path: Path
     with served(active=3) as page:
         address = page.url.removeprefix("http://")
         server = start_prometheus(tmp_path / "prometheus", {"bot": [address]}, "1s")
-        program.services(bot={"prometheus": {"url": server.url, "selector": {"job": "bot"}}})
+        # It lives for seconds: points of its history closer together than that
+        windows = {"baseline": "2m", "rate": "30s"}
+        program.services(
+            bot={"prometheus": {"url": server.url, "selector": {"job": "bot"}}, "windows": windows}
+        )
 
         def pool() -> dict[str, object]:
             found = diagnosed(program, "--output", "json").json

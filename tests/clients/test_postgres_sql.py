@@ -6,8 +6,21 @@ from pathlib import Path
 import pytest
 
 from oncall.clients.postgres import Question, load_sql
+from oncall.lab.process import wait_until
 from oncall.model import Absence
-from tests.clients.pgstand import APP, BUILT_IN, Stand, asked, begin, facts, missing, questions, rows, table
+from tests.clients.pgstand import (
+    APP,
+    BUILT_IN,
+    Link,
+    Stand,
+    asked,
+    begin,
+    facts,
+    missing,
+    questions,
+    rows,
+    table,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +69,9 @@ def test_sessions_counts_each_state_and_its_ages(pg: Stand) -> None:
         "idle": 1,
         "in_xact": 3,
         "lock_waiting": 1,
+        "standing_by": 0,
+        "sync_waiting": 0,
+        "client_waiting": 0,
         "running": 1,
         "running_over_1s": 1,
         "running_over_5s": 0,
@@ -74,6 +90,61 @@ def test_sessions_counts_each_state_and_its_ages(pg: Stand) -> None:
     # Made in this order, and nothing here takes a minute.
     assert all(isinstance(age, float) and 0.4 < age < 60 for age in ages.values()), ages
     assert ages["newest_backend_s"] < ages["oldest_backend_s"]
+
+
+def test_who_waits_for_a_standby_or_for_the_client_runs_nothing(pg: Stand) -> None:
+    pg.admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    pg.admin.execute("SELECT pg_reload_conf()")
+    try:
+        committed, reads, writes = (pg.session() for _ in range(3))
+        committed.execute("SET synchronous_commit = on")
+        committed.execute("BEGIN")
+        committed.execute("UPDATE things SET n = 1 WHERE id = 1")
+        begin(committed, "COMMIT")
+        begin(reads, "COPY things FROM STDIN")
+        begin(writes, "SELECT repeat('x', 1000) FROM generate_series(1, 1000000)")
+        wait_until(lambda: waits(pg) == {"SyncRep", "ClientRead", "ClientWrite"}, "each waits")
+        (seen,) = rows(pg.ask("sessions"), "sessions")
+    finally:
+        pg.admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        pg.admin.execute("SELECT pg_reload_conf()")
+    names = ("active", "sync_waiting", "client_waiting", "running", "running_longest_s")
+    assert [seen[name] for name in names] == [3, 1, 2, 0, None]
+
+
+def waits(pg: Stand) -> set[str]:
+    """What the active sessions wait for."""
+    found = pg.admin.execute(
+        "SELECT wait_event FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend'"
+    )
+    return {event for (event,) in found.fetchall()}
+
+
+def test_who_stands_by_for_an_advisory_lock_is_no_contention(pg: Stand) -> None:
+    """The second in a leader election. Here "for minutes" is a fifth of a second."""
+    leader, second, request = (pg.session() for _ in range(3))
+    leader.execute("SELECT pg_advisory_lock(7)")
+    leader.execute("BEGIN")
+    leader.execute("LOCK things")
+    begin(second, "SELECT pg_advisory_lock(7)")
+    begin(request, "UPDATE things SET n = 2")
+    pg.waiting(second)
+    pg.waiting(request)
+    wait_until(lambda: waited(pg, second) > 0.3, "it waits for long")
+    text = load_sql("sessions").replace("interval '5 minutes'", "interval '200 milliseconds'")
+    (seen,) = rows(asked(pg.server.url, [Question(id="sessions", sql=text)]), "sessions")
+    assert (seen["standing_by"], seen["lock_waiting"], seen["running"]) == (1, 1, 0)
+
+
+def waited(pg: Stand, link: Link) -> float:
+    """Seconds since a session's statement began."""
+    return float(
+        pg.value(
+            "SELECT extract(epoch FROM clock_timestamp() - query_start)::float FROM pg_stat_activity"
+            f" WHERE pid = {link.info.backend_pid}"
+        )
+    )
 
 
 def test_a_wait_for_a_lock_counts_from_its_own_beginning(pg: Stand) -> None:
@@ -218,6 +289,22 @@ def test_locks_finds_the_roots_and_who_waits_behind_them(pg: Stand) -> None:
     for row in (one, two):
         assert 0 <= row["longest_wait_s"] < 60
         assert 0 < row["state_s"] <= row["xact_s"] < 60
+
+
+def test_who_waits_behind_two_roots_is_freed_by_neither(pg: Stand) -> None:
+    readers = [pg.session() for _ in range(2)]
+    for reader in readers:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM things")
+    readers[0].execute("UPDATE things SET n = 1 WHERE id = 1")
+    table_wide, row = pg.session(), pg.session()
+    begin(row, "UPDATE things SET n = 2 WHERE id = 1")
+    pg.waiting(row)
+    begin(table_wide, "ALTER TABLE things ADD COLUMN m int")
+    pg.waiting(table_wide)
+    found = {r["pid"]: (r["waiting"], r["freed"]) for r in rows(pg.ask("locks"), "locks")}
+    # The row alone is free when the first is gone; for the table both have to go
+    assert found == {readers[0].info.backend_pid: (2, 1), readers[1].info.backend_pid: (1, 0)}
 
 
 def test_idle_in_transaction_says_how_many_wait_behind_each(pg: Stand) -> None:

@@ -11,7 +11,7 @@ import scipy.stats
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from oncall.diagnosis.trend import POINTS, Trend, along, leak, theil_sen
+from oncall.diagnosis.trend import POINTS, Trend, along, fell_at, leak, theil_sen
 from tests.diagnosis.trend_sim import CALM, LEAKS, drawn, late, loads, running, share
 
 FLOOR = 0.02
@@ -151,6 +151,38 @@ def test_where_load_and_number_only_rise_together_nothing_can_tell() -> None:
     assert verdict(times, values, 1e6).leaking
 
 
+def morning(seed: int, factor: float, most: float) -> Trend:
+    """A load that rises evenly, with noise that wanders for two minutes at a time, and a number that rises evenly."""
+    noise, wander, load = random.Random(seed), 0.0, []
+    times = [1.7e9 + 15 * i for i in range(260)]
+    for i in range(len(times)):
+        wander = math.exp(-15 / 120) * wander + noise.gauss(0, 0.06 * math.sqrt(1 - math.exp(-30 / 120)))
+        load.append(100 * (1 + (factor - 1) * i / 259) * math.exp(wander))
+    values = [6e8 * (1 + (most - 1) * i / 259) + noise.gauss(0, 4e6) for i in range(len(times))]
+    return verdict(times, values, 1e6, limit=2e9, load=(times, load))
+
+
+def test_the_noise_of_a_rising_load_makes_no_leak() -> None:
+    """The number is as even as a clock and the load is not: least squares would have it that time explains it."""
+    leaks = [seed for seed in range(20) if morning(seed, 1.7, 1.4).leaking]
+    assert not leaks
+
+
+def test_what_grows_much_steeper_than_the_load_is_none_of_its() -> None:
+    missed = [seed for seed in range(20) if not morning(seed, 1.2, 3.0).leaking]
+    assert not missed
+
+
+def test_where_a_number_fell() -> None:
+    times = [float(i) for i in range(40)]
+    fell = [100.0 + i if i < 22 else 10.0 + i for i in range(40)]
+    # Two points after the restart nothing was scraped of it yet
+    assert fell_at(times, fell, 20.0) == 22.0
+    assert fell_at(times, [100.0 + i for i in range(40)], 20.0) is None
+    assert fell_at(times, fell, -5.0) == -5.0
+    assert fell_at(times, fell, 50.0) == 50.0
+
+
 # --- single ones -----------------------------------------------------------------------------------
 
 
@@ -171,6 +203,17 @@ def test_a_restart_cuts_off_what_was_before() -> None:
     assert found.begins >= times[120]
     found = verdict(times, values, restarted=times[220])
     assert (found.leaking, found.reason, found.limit_s) == (False, "restarted inside", None)
+
+
+def test_a_process_that_comes_back_to_the_level_of_the_one_before_it_warms_up() -> None:
+    times, climbs = ramp(120)
+    both = [*(t - 1800 for t in times), *times]
+    calm = [3e8 + (i % 3) * 1e5 for i in range(120)]
+    found = verdict(both, calm + climbs, restarted=times[0])
+    assert (found.leaking, found.reason) == (False, "warming up")
+    # Above it, and where that one leaked as well, it is a leak
+    assert verdict(both, [v / 2 for v in calm] + climbs, restarted=times[0]).leaking
+    assert verdict(both, [4 * v for v in climbs] + climbs, restarted=times[0]).leaking
 
 
 def test_where_growth_begins_and_when_it_ends() -> None:

@@ -39,6 +39,8 @@ class Story:
     ill_for_s: int = 600
     """So long before now the pool, the errors and the latency are as said; before that they are well."""
     every_s: int = STEP_S
+    gone: int | None = 0
+    """So many instances more, of which no scrape succeeds; None: nothing is scraped, and there is no `up`."""
 
 
 STORIES = {
@@ -47,8 +49,9 @@ STORIES = {
     "failing": Story(errors=0.2),
     "stale": Story(until_s=130),
     "young": Story(since_s=900),
-    "bare": Story(pool=None),
+    "bare": Story(pool=None, gone=None),
     "idle": Story(rate=0.0),
+    "lost": Story(gone=1),
 }
 
 
@@ -72,6 +75,10 @@ def lines(job: str, story: Story, now: int) -> Iterator[str]:
         yield f"http_request_duration_seconds_sum{{{at}}} {total:.3f} {time_s}"
         yield f"process_cpu_seconds_total{{{at}}} {cpu:.3f} {time_s}"
         yield f"process_resident_memory_bytes{{{at}}} {story.memory:.0f} {time_s}"
+        if story.gone is not None:
+            yield f"up{{{at}}} 1 {time_s}"
+        for n in range(story.gone or 0):
+            yield f'up{{instance="gone-{n}:8000",job="{job}"}} 0 {time_s}'
         if story.pool is not None:
             yield f"db_connection_pool_active{{{at}}} {story.pool if ill else 4:g} {time_s}"
             yield f"db_connection_pool_size{{{at}}} 20 {time_s}"
@@ -82,6 +89,7 @@ _TYPES = {
     "http_request_duration_seconds_bucket": ("http_request_duration_seconds", "histogram"),
     "process_cpu_seconds_total": ("process_cpu_seconds", "counter"),
     "process_resident_memory_bytes": ("process_resident_memory_bytes", "gauge"),
+    "up": ("up", "gauge"),
     "db_connection_pool_active": ("db_connection_pool_active", "gauge"),
     "db_connection_pool_size": ("db_connection_pool_size", "gauge"),
 }

@@ -86,13 +86,14 @@ def test_worst_first_each_with_its_story(every: StatusOfAll) -> None:
         "stale": "unknown",
         "bare": "unknown",
         "idle": "unknown",
+        "lost": "warning",
         "well": "ok",
         "young": "ok",
     }
     assert [s.service for s in every.services][:2] == ["full", "failing"]
     assert (every.severity, every.summary) == (
         Severity.CRITICAL,
-        "5 of 7 services not well: 2 critical, 3 unknown",
+        "6 of 8 services not well: 2 critical, 1 warning, 3 unknown",
     )
     assert every.next is not None
     assert every.next.command == "oncall diagnose latency -s full"
@@ -101,6 +102,9 @@ def test_worst_first_each_with_its_story(every: StatusOfAll) -> None:
     assert found["failing"].summary == "error ratio 20%, critical above 5%"
     assert [c.id for c in found["full"].concerns] == ["latency_p95", "pool_active"]
     assert found["full"].concerns[1].text == "pool in use 19/20, critical above 16"
+    assert found["lost"].summary == "instances up 50%, warning below 100%"
+    assert found["lost"].next is not None
+    assert found["lost"].next.command == "oncall diagnose errors -s lost"
 
 
 def test_what_is_not_known_is_said_and_never_a_zero(every: StatusOfAll) -> None:
@@ -110,6 +114,8 @@ def test_what_is_not_known_is_said_and_never_a_zero(every: StatusOfAll) -> None:
     assert value(found["idle"], "request_rate") == 0.0
     assert value(found["idle"], "error_ratio") == "undefined (NaN or Inf): no events to divide by"
     assert all(str(value(found["stale"], s.id)).startswith("stale: ") for s in found["stale"].signals)
+    # Not every server scrapes: who is there is unknown, and that decides nothing
+    assert str(value(found["bare"], "instances_up")).startswith("no data for up{")
     assert [u.what for u in found["bare"].unseen] == ["Pool in use"]
     # Nothing cannot be reached: it is the service that does not say it
     assert found["bare"].next is not None
@@ -306,6 +312,7 @@ def test_a_skewed_clock_is_a_warning(firing: Server) -> None:
     asked = wanted("bot", subject.service, subject.books.signals)
     calm = looked({"bot": service(firing.url, "bot")})["bot"]
     reads = {s.id: Read(now=s.value or 0.0, source=s.source, query=s.query) for s in calm.signals}
+    reads["instances_up"] = Read(now=1.0, source="prometheus", query=None)
     reads["pool_size"] = Read(now=20.0, source="prometheus", query=None)
     quiet = AlertsReport(
         service="bot", environment="production", at=calm.at, duration_ms=1, severity=Severity.OK,

@@ -58,6 +58,31 @@ def test_the_plan_counts_keys_bytes_ttls_and_types(server: Server, admin: Redis)
     assert found.does[0] == r"SCAN 0 MATCH cache:* COUNT 200, to the end"
 
 
+def test_a_prefix_outside_the_declared_caches_is_refused(server: Server, admin: Redis) -> None:
+    """Data of record may look as a cache does: the service file is what tells them apart."""
+    fill(admin, "account:", 20)
+    fill(admin, "cache:", 5)
+    at = scene(server.url, cache=("cache:",))
+    found = looked(at, "account:")
+    assert barred(found) == {
+        "protected-keys": "account: is in none of the declared caches (cache:): it may hold the only copy"
+    }
+    hint = "where it is a cache, add it to redis.cache of the service file: account:"
+    assert guard(found, "protected-keys").hint == hint
+    assert not guard(found, "protected-keys").overridable
+    assert "account:" in barred(looked(at, "cache:", "account:"))["protected-keys"]
+    assert not barred(looked(at, "cache:user:", "cache:"))
+
+
+def test_where_no_cache_is_declared_the_plan_says_what_may_be_lost_for_good(
+    server: Server, admin: Redis
+) -> None:
+    fill(admin, "account:", 20)
+    said = "for good, whatever of account: is no cache: the service file declares none (redis.cache), so make sure"
+    assert said in looked(scene(server.url), "account:").losses
+    assert said not in looked(scene(server.url, cache=("account:",)), "account:").losses
+
+
 def test_the_database_that_is_shown_is_the_one_that_is_meant(server: Server, admin: Redis) -> None:
     """However the address writes it: another database is another plan."""
     fill(admin, "cache:", 3)

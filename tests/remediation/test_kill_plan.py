@@ -1,17 +1,19 @@
 """What `kill-queries` plans, and whom it refuses: fault rows 11, 12, 13, 16 and 17 on real servers."""
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import closing
 
 import psycopg
 import pytest
 
 from oncall.errors import ConfigError, UsageFault
+from oncall.lab.process import wait_until
 from oncall.model_acts import GuardState
 from oncall.model_service import Service
 from oncall.remediation.action import Scene
 from oncall.remediation.actions.kill_queries import KillQueries, PidAt, parse_pid
-from tests.clients.pgstand import Link, Stand, begin, pgbouncer, standby
+from tests.clients.pgstand import APP, Link, Stand, begin, pgbouncer, standby
 from tests.remediation import killstand
 from tests.remediation.killstand import barred, dsn, guard, idling, named, pid, planned, session, targets
 
@@ -67,13 +69,93 @@ def test_who_waits_for_a_lock_is_shown_with_who_holds_it(pg: Stand) -> None:
     assert not roots.losses
 
 
-def test_the_application_narrows_and_strangers_are_named(pg: Stand) -> None:
+def test_a_state_alone_means_the_services_own_and_strangers_are_named(pg: Stand) -> None:
     ours, other = killstand.running(pg), killstand.running(pg, "reporting")
     pg.running(other, 0.2)
-    both = planned(dsn(pg), KillQueries(older_than_s=0.1))
-    assert set(targets(both)) == {pid(ours), pid(other)}
-    assert f"pid {pid(other)}: not of bot-controller, the application of this service" in both.notes
+    slow = planned(dsn(pg), KillQueries(older_than_s=0.1))
+    assert targets(slow) == [pid(ours)]
+    left = (
+        f"pid {pid(other)} (reporting): not of bot-controller, left alone; to have them: --application NAME"
+    )
+    assert any(note.startswith(left) for note in slow.notes)
     assert targets(planned(dsn(pg), KillQueries(older_than_s=0.1, application="report*"))) == [pid(other)]
+    both = planned(dsn(pg), KillQueries(pids=named(ours, other)))
+    assert f"pid {pid(other)}: not of bot-controller, the application of this service" in both.notes
+
+
+def test_where_nobody_says_whose_sessions_are_the_services_tools_are_left_alone(pg: Stand) -> None:
+    """The diagnosis counts them neither. A backup is the oldest of all: it was cancelled first."""
+    backup, ours = killstand.running(pg, "pg_dump"), killstand.running(pg, "worker")
+    pg.running(ours, 0.2)
+    slow = planned(dsn(pg), KillQueries(older_than_s=0.1), app=None)
+    assert targets(slow) == [pid(ours)]
+    assert any(note.startswith(f"pid {pid(backup)} (pg_dump): not of the service") for note in slow.notes)
+    assert any("postgres.application_name would say which" in note for note in slow.notes)
+    pg.admin.execute("SELECT pg_terminate_backend(%s)", [pid(ours)])
+    pg.until("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = %s", pid(ours))
+    alone = planned(dsn(pg), KillQueries(older_than_s=0.1), app=None)
+    assert "of others are, left alone" in barred(alone)["empty-selection"]
+
+
+# --- a commit that waits for its synchronous standby: done here, and no signal undoes it --------------
+
+
+@pytest.fixture
+def committing(pg: Stand) -> Iterator[Link]:
+    """A session whose COMMIT waits for a standby that is away."""
+    _standbys(pg, "away")
+    link = session(pg)
+    link.execute("SET synchronous_commit = on")
+    link.execute("BEGIN")
+    link.execute("UPDATE app.things SET n = 7 WHERE id = 1")
+    begin(link, "COMMIT")
+    wait_until(lambda: _waits_for(pg, link) == "SyncRep", "the commit waits", seconds=10)
+    yield link
+    _standbys(pg, "")
+
+
+def _standbys(pg: Stand, names: str) -> None:
+    pg.admin.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+    pg.admin.execute("SELECT pg_reload_conf()")
+    wait_until(lambda: pg.value("SHOW synchronous_standby_names") == names, "the setting", seconds=10)
+
+
+def _waits_for(pg: Stand, link: Link) -> object:
+    return pg.value("SELECT wait_event FROM pg_stat_activity WHERE pid = %s", pid(link))
+
+
+def test_a_filter_leaves_a_commit_that_waits_for_a_standby_alone(pg: Stand, committing: Link) -> None:
+    found = planned(dsn(pg), KillQueries(older_than_s=0.001))
+    assert targets(found) == []
+    assert any(f"pid {pid(committing)}: waits for a synchronous standby" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("terminate", [False, True])
+def test_a_commit_that_waits_for_a_standby_is_refused_by_name(
+    pg: Stand, committing: Link, terminate: bool
+) -> None:
+    bars = barred(planned(dsn(pg), KillQueries(pids=named(committing), terminate=terminate)))
+    assert "committed here, so a signal would roll nothing back, never signalled" in bars["replication"]
+    assert "synchronous_standby_names" in bars["replication"]
+
+
+def test_a_commit_that_began_to_wait_since_the_plan_is_not_signalled(pg: Stand) -> None:
+    """One statement, which first works and then waits: the same query, the same transaction."""
+    _standbys(pg, "away")
+    try:
+        link = session(pg)
+        link.execute("SET synchronous_commit = on")
+        begin(link, "UPDATE app.things SET n = 7 FROM pg_sleep(2) WHERE id = 1")
+        pg.running(link)
+
+        def wait() -> None:
+            wait_until(lambda: _waits_for(pg, link) == "SyncRep", "the commit waits", seconds=10)
+
+        done = killstand.done(dsn(pg), KillQueries(pids=named(link)), wait)
+        assert done.states == ["changed"]
+        assert _waits_for(pg, link) == "SyncRep"
+    finally:
+        _standbys(pg, "")
 
 
 # --- rows 11 to 13: rights, the protected, the gone ------------------------------------------------
@@ -222,7 +304,7 @@ def test_row_17_through_pgbouncer(pg: Stand) -> None:
 def test_a_replica_is_said_and_its_own_sessions_can_be_canceled(pg: Stand) -> None:
     with standby(pg.server) as there:
         at = psycopg.conninfo.make_conninfo(there, user="app", password=killstand.PASSWORD)
-        with closing(psycopg.connect(at, autocommit=True)) as link:
+        with closing(psycopg.connect(at, autocommit=True, application_name=APP)) as link:
             begin(link, "SELECT pg_sleep(60)")
             action = KillQueries(older_than_s=0.001)
             pager = psycopg.conninfo.make_conninfo(there, user="pager", password=killstand.PASSWORD)

@@ -18,6 +18,7 @@ SESSION = Victim(
     pid=12,
     backend_type="client backend",
     application_name="bot",
+    app=True,
     usename="app",
     datname="d",
     state="active",
@@ -52,6 +53,8 @@ def sessions(draw: st.DrawFn) -> Victim:
         superuser=draw(st.booleans()),
         replication=draw(st.booleans()),
         elsewhere=draw(st.booleans()),
+        committed=draw(st.booleans()),
+        app=draw(st.booleans()),
         index_build=draw(st.none() | st.booleans()),
     )
 
@@ -87,6 +90,7 @@ def test_a_target_is_meant_and_unprotected_and_within_the_cap(
         assert matches(v, filters)
         assert protection(v) is None
         assert v.gid is None
+        assert v.app or filters.by_name or filters.application
         assert (v.backend_type, v.own, v.superuser, v.replication, v.elsewhere) == (
             "client backend",
             False,

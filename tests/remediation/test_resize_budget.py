@@ -10,12 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oncall.clients.postgres import opened
-from oncall.model import Absence, Unavailable
+from oncall.diagnosis.readings import Gathered
+from oncall.diagnosis.run import planned
+from oncall.model import Absence, SignalReading, Unavailable
 from oncall.model_acts import GuardReport, GuardState
 from oncall.model_service import PoolAt, PostgresAt, Service
 from oncall.remediation.action import Found, Scene
 from oncall.remediation.actions.pool_budget import Limit, Slots, judge
-from oncall.remediation.actions.resize_pool import ResizePool
+from oncall.remediation.actions.resize_pool import ResizePool, ResizeWork
+from oncall.remediation.guards import passed
+from oncall.remediation.planning import action_plan
+from oncall.remediation.wanted import Before, Wanted
+from oncall.runbook.loader import library
 from tests.clients.pgstand import APP, Stand, pgbouncer, stand
 
 PASSED, REFUSED, UNKNOWN = GuardState.PASSED, GuardState.REFUSED, GuardState.UNKNOWN
@@ -137,6 +143,34 @@ def test_whose_sessions_they_are_is_not_guessed(pg: Stand, tmp_path: Path) -> No
     assert budget(plan(tmp_path, slots - 6, oncall(pg))).state is PASSED
 
 
+def test_more_sessions_than_the_pools_could_have_are_more_instances(pg: Stand, tmp_path: Path) -> None:
+    """Two connections of a pool each, and three sessions: what fits once may not fit so many times."""
+    one = budget(plan(tmp_path, 4, oncall(pg), now=2))
+    assert (one.state, one.overridable) == (UNKNOWN, True)
+    assert "the service holds 3 connections now, more than 2 × 1 instance = 2" in one.text
+    assert "set pool.instances of the service file" in str(one.hint)
+    assert budget(plan(tmp_path, 4, oncall(pg), now=2, instances=2)).state is PASSED
+    assert budget(plan(tmp_path, 1, oncall(pg), now=2)).state is PASSED
+
+
+@pytest.mark.parametrize(
+    ("grows", "instances", "barred"), [(True, 1, True), (True, 3, False), (False, 1, False)]
+)
+def test_more_instances_in_prometheus_than_in_the_service_file(
+    *, grows: bool, instances: int, barred: bool
+) -> None:
+    service = Service(pool=PoolAt(file="/x.yaml", key="pool", instances=instances))
+    reading = SignalReading(id="pool_active", source="prometheus", query=None, now=19.0, instances=3)
+    gathered = Gathered(at=0, window_s=1, baseline_s=1, signals={"pool_active": reading}, live={}, answers={})
+    before = Before((), planned(service, library(), ()), gathered, 1)
+    found = Found(title="", place=(), targets=(), guards=(passed("connections-budget", "fits"),), grows=grows)
+    work = ResizeWork(Scene("bot", service, None, 20), found)
+    made = action_plan("bot", service, Wanted(ResizePool(to=40)), before, work, ())
+    (one,) = made.guards
+    assert one.state is (UNKNOWN if barred else PASSED)
+    assert ("Prometheus sees 3 instances with a pool, pool.instances says 1" in one.text) is barred
+
+
 def test_a_server_that_does_not_answer_is_unknown(small: Stand, tmp_path: Path) -> None:
     for dsn, said in (
         (None, "postgres is not configured"),
@@ -176,6 +210,9 @@ SLOTS = st.builds(
 @given(SLOTS, st.integers(1, 100), st.integers(1, 100), st.integers(1, 4))
 def test_it_passes_only_where_there_is_room(slots: Slots, now: int, to: int, instances: int) -> None:
     report, text = judge(slots, now, to, instances)
+    if to > now and not slots.guessed and slots.app > now * instances:
+        assert report.state is UNKNOWN
+        return
     room = min(slots.most - slots.reserved - slots.others, *(x.most - x.others for x in slots.limits), 1000)
     fits = to * instances <= room
     assert (report.state is PASSED) == (fits or to <= now)

@@ -15,7 +15,8 @@ from oncall.lab.servers import stop
 from oncall.model import Severity, SignalReport
 from oncall.model_acts import Check
 from oncall.model_service import PostgresAt, Service
-from oncall.remediation.verify import measure, troubled, verdict, well
+from oncall.remediation.measuring import measure
+from oncall.remediation.verify import troubled, verdict, well
 from oncall.runbook.loader import runbooks_of
 
 OK, WARNING, CRITICAL, UNKNOWN = Severity.OK, Severity.WARNING, Severity.CRITICAL, Severity.UNKNOWN
@@ -95,11 +96,12 @@ def test_a_symptom_that_is_well_does_not_outvote_a_check_that_failed() -> None:
 
 
 def test_one_healthy_look_is_not_enough() -> None:
-    """The loop asks for two in a row; with one the word is not `fixed`."""
+    """The loop asks for some seconds of them; with one the word is not `fixed`."""
     before, now = seen(pool=19), seen(pool=4)
     word, text = verdict(before, now, 5.0, HELD, healthy=False)
     assert word == "unknown"
-    assert text == "Pool is back within bounds, but not twice in a row after 5 s: a longer --wait would tell"
+    said = "Pool is back within bounds after 5 s, but not for 5 s at a stretch: a longer --wait would tell"
+    assert text == said
 
 
 def test_what_is_not_read_any_more_is_said() -> None:

@@ -1,17 +1,22 @@
 """Listings, texts to paste, the progress line, pictures, what a stream can show, and evidence in words."""
 
 import io
+import json
 import xml.etree.ElementTree as ET
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.console import Console
 
 from oncall.model import Confidence, EvidenceReport
 from oncall.render.diagnosis import diagnosis
+from oncall.render.json_out import diagnosis_json
 from oncall.render.look import Look, look
+from oncall.render.markdown import diagnosis_markdown
 from oncall.render.picture import svg
 from oncall.render.progress import waiting
 from oncall.render.runbook import Block, commands, listing
@@ -220,3 +225,26 @@ _IDS = [
     "pool.too_small",
     "pool.lock_contention",
 ]
+
+
+# --- over which time -----------------------------------------------------------------------------
+
+
+def test_the_foot_says_what_rates_are_over_where_that_is_not_the_window() -> None:
+    def foot(rate_s: float | None) -> str:
+        return printed(diagnosis(replace(leak(), rate_s=rate_s), width=120), 120).rstrip().split("\n")[-1]
+
+    assert "window 5 min · rates over 1 min · usual: the 1 h before" in foot(60)
+    assert foot(300) == foot(None)
+    assert "window 5 min · usual: the 1 h before" in foot(300)
+
+
+def test_what_began_before_all_that_was_looked_at_says_before() -> None:
+    found = leak()
+    start = found.at - timedelta(seconds=found.window_s + found.baseline_s)
+    oldest = replace(found, signals=tuple(replace(s, since=start) for s in found.signals))
+    pages = [printed(diagnosis(oldest, width=width), width) for width in (120, 50)]
+    for page in (*pages, diagnosis_markdown(oldest)):
+        assert f"before {start:%H:%M}" in page
+    assert {s["since"] for s in json.loads(diagnosis_json(oldest))["signals"]} == {None}
+    assert f"before {start:%H:%M}" not in printed(diagnosis(found, width=120), 120)

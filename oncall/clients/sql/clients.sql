@@ -10,6 +10,14 @@ clients AS (
     a.state IN ('idle in transaction', 'idle in transaction (aborted)') AS in_xact,
     a.wait_event_type, a.wait_event, a.query_start,
     a.state IN ('active', 'fastpath function call') AND a.wait_event_type IS NOT DISTINCT FROM 'Lock' AS lock_waiting,
+    -- For an advisory lock nobody waits minutes but by design: the second in a leader election, a queue of jobs.
+    a.state IN ('active', 'fastpath function call') AND a.wait_event_type IS NOT DISTINCT FROM 'Lock'
+      AND a.wait_event IS NOT DISTINCT FROM 'advisory' AND c.now - a.query_start > interval '5 minutes' AS standing_by,
+    -- Done, but for the word of a standby; or the client does not take the rows, or does not send them: no work of ours.
+    a.state IN ('active', 'fastpath function call') AND a.wait_event IS NOT DISTINCT FROM 'SyncRep' AS sync_waiting,
+    a.state IN ('active', 'fastpath function call') AND a.wait_event_type IS NOT DISTINCT FROM 'Client' AS client_waiting,
+    a.state IN ('active', 'fastpath function call') AND a.wait_event_type IS DISTINCT FROM 'Lock'
+      AND a.wait_event_type IS DISTINCT FROM 'Client' AND a.wait_event IS DISTINCT FROM 'SyncRep' AS working,
     greatest(extract(epoch FROM c.now - a.query_start), 0)::double precision AS query_s,
     greatest(extract(epoch FROM c.now - a.state_change), 0)::double precision AS state_s,
     greatest(extract(epoch FROM c.now - a.xact_start), 0)::double precision AS xact_s,

@@ -4,17 +4,22 @@ WITH RECURSIVE
 ,
 -- include: waits
 ,
+rooted AS MATERIALIZED (
+  SELECT b.queue, b.blocker AS root, pg_catalog.count(*) OVER (PARTITION BY b.queue) AS roots
+  FROM behind AS b
+  WHERE b.blocker NOT IN (SELECT v.pid FROM waiter AS v)
+),
 counted AS MATERIALIZED (
   SELECT
-    b.blocker AS root,
+    r.root,
     pg_catalog.count(*) AS waiting,
     pg_catalog.count(*) FILTER (WHERE w.app) AS app_waiting,
+    pg_catalog.count(*) FILTER (WHERE r.roots = 1) AS freed,
     pg_catalog.max(coalesce(w.wait_s, w.query_s)) AS longest_wait_s
-  FROM behind AS b
-  JOIN waiter AS w ON w.queue = b.queue
-  WHERE b.blocker NOT IN (SELECT v.pid FROM waiter AS v)
-  GROUP BY b.blocker
-  ORDER BY 2 DESC, 4 DESC
+  FROM rooted AS r
+  JOIN waiter AS w ON w.queue = r.queue
+  GROUP BY r.root
+  ORDER BY 2 DESC, 5 DESC
   -- Some of them may be gone meanwhile
   LIMIT 20
 ),
@@ -58,10 +63,15 @@ SELECT
   extract(epoch FROM pg_catalog.clock_timestamp() - coalesce(a.state_change, p.prepared))::double precision AS state_s,
   c.waiting,
   c.app_waiting,
+  -- So many wait for nobody else: they go on when it is gone.
+  c.freed,
   c.longest_wait_s,
   w.wants,
   (SELECT r.rolsuper OR r.rolreplication FROM pg_catalog.pg_roles AS r WHERE r.oid = a.usesysid) AS superuser,
   pg_catalog.to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS xact_start,
+  -- To end it; nothing where this role may
+  CASE WHEN NOT (pg_catalog.pg_has_role('pg_signal_backend', 'USAGE') OR pg_catalog.pg_has_role(a.usesysid, 'USAGE'))
+    THEN 'GRANT pg_signal_backend TO ' || pg_catalog.quote_ident(current_user) || ';' END AS right_needed,
   a.query
 FROM counted AS c
 LEFT JOIN wanted AS w ON w.root = c.root

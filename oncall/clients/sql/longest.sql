@@ -18,6 +18,9 @@ SELECT
   l.query_s AS running_s,
   l.wait_event_type || ':' || l.wait_event AS wait,
   CASE WHEN l.lock_waiting THEN pg_catalog.array_to_string(pg_catalog.pg_blocking_pids(l.pid), ', ') END AS blocked_by,
+  -- To cancel it; nothing where this role may
+  CASE WHEN NOT (pg_catalog.pg_has_role('pg_signal_backend', 'USAGE') OR pg_catalog.pg_has_role(l.usename, 'USAGE'))
+    THEN 'GRANT pg_signal_backend TO ' || pg_catalog.quote_ident(current_user) || ';' END AS right_needed,
   l.query
 FROM longest AS l
 ORDER BY l.query_s DESC

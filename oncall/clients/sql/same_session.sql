@@ -7,6 +7,8 @@ WHERE a.pid = :pid
   AND a.backend_type = 'client backend'
   AND a.datname = pg_catalog.current_database()
   AND a.pid <> pg_catalog.pg_backend_pid()
+  -- Its work is committed: a signal would only give up the standby's copy.
+  AND a.wait_event IS DISTINCT FROM 'SyncRep'
   AND NOT EXISTS (
     SELECT FROM pg_catalog.pg_roles AS r WHERE r.oid = a.usesysid AND (r.rolsuper OR r.rolreplication)
   )

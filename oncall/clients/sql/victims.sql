@@ -50,6 +50,7 @@ SELECT
   greatest(extract(epoch FROM t.now - a.state_change), 0)::double precision AS state_s,
   greatest(extract(epoch FROM t.now - a.xact_start), 0)::double precision AS xact_s,
   coalesce(a.wait_event_type = 'Lock', false) AS waits,
+  coalesce(a.wait_event = 'SyncRep', false) AS committed,
   w.blocked_by,
   coalesce(b.blocks, 0) AS blocks,
   b.blocks IS NOT NULL AND w.pid IS NULL AS root,
@@ -75,7 +76,7 @@ UNION ALL
 SELECT
   0, q.gid, false, 'prepared transaction', NULL, false, q.owner, q.database, NULL,
   q.prepared, q.prepared, q.prepared,
-  x.age, x.age, x.age, false, NULL, b.blocks, true, false, false, false, false, false, false,
+  x.age, x.age, x.age, false, false, NULL, b.blocks, true, false, false, false, false, false, false,
   0, NULL
 FROM blocking AS b
 JOIN (SELECT DISTINCT p.blocker, p.gid, p.owner, p.database, p.prepared FROM prepared AS p) AS q

@@ -154,7 +154,8 @@ class Flushing:
         walks = tuple(Walked(prefix, rules) for prefix in ((b"",) if every else prefixes))
         until = perf_counter() + self._budget_s
         await walk_all(line, walks, until)
-        return Seen(line.place, there, may, walks, rules, every)
+        caches = tuple(one.encode() for one in self._at.cache)
+        return Seen(line.place, there, may, walks, rules, every, caches)
 
     @property
     def _budget_s(self) -> float:

@@ -14,7 +14,8 @@ from oncall.remediation.guards import passed, refused, unknown
 
 @dataclass(frozen=True)
 class Seen:
-    """`where` is host:port/database; `walks` one for each prefix, or the one of the whole database with `all`."""
+    """`where` is host:port/database; `walks` one for each prefix, or the one of the whole database with `all`;
+    `caches`: the prefixes that the service file declares."""
 
     where: str
     place: Place
@@ -22,6 +23,12 @@ class Seen:
     walks: tuple[Walked, ...]
     rules: Rules
     all: bool = False
+    caches: tuple[bytes, ...] = ()
+
+    @property
+    def undeclared(self) -> tuple[bytes, ...]:
+        """The prefixes that lie outside of the declared caches; all that was asked for where none are declared."""
+        return () if self.all else tuple(w.prefix for w in self.walks if not w.prefix.startswith(self.caches))
 
     @property
     def keys(self) -> int:
@@ -129,6 +136,12 @@ def _plain(rule: str) -> str:
 
 def _protected(seen: Seen) -> GuardReport:
     name = "protected-keys"
+    if seen.caches and seen.undeclared:
+        others, caches = (", ".join(map(shown, found)) for found in (seen.undeclared, seen.caches))
+        said = f"{others} is in none of the declared caches ({caches}): it may hold the only copy"
+        return refused(
+            name, said, f"where it is a cache, add it to redis.cache of the service file: {others}"
+        )
     odd = [walk.odd for walk in seen.walks if walk.odd.count]
     if odd:
         return refused(name, f"{_listed(odd)} must stay", _narrower(seen))

@@ -108,6 +108,9 @@ def _losses(seen: Seen) -> Iterator[str]:
     size = sum(walk.bytes or 0.0 for walk in seen.some)
     heavy = f", some {humane(size, 'bytes')}" if size else ""
     yield f"{_many(seen.some)} keys{heavy}: the service has to compute again what it still needs"
+    if not seen.caches:
+        what = "the database" if seen.all else ", ".join(target(seen, walk) for walk in seen.some)
+        yield f"for good, whatever of {what} is no cache: the service file declares none (redis.cache), so make sure"
     for walk in seen.some:
         if walk.ttl_share is not None and walk.ttl_share < 1:
             lasting = humane(1 - walk.ttl_share, "ratio")

@@ -26,7 +26,7 @@ _OWN = (
 _ABSENT = {
     "own-backend": "oncall's own session is not among them",
     "superuser": "no superuser's session is among them",
-    "replication": "no walsender and no replication role is among them",
+    "replication": "no walsender, no replication role and no commit that waits for a standby is among them",
     "autovacuum": "all of them are client backends",
 }
 FILTERS = "say which: --older-than 60s, --idle-in-transaction 5m, --blockers or --pid PID"
@@ -97,6 +97,10 @@ def _selected(selection: Selection, facts: ServerFacts) -> GuardReport:
         return guards.refused("empty-selection", f"a prepared transaction has no session: {said}", by_hand)
     hidden = f"{facts.hidden} sessions are hidden: GRANT pg_monitor TO {identifier(facts.role)};"
     text = "no session that may be signalled is as asked for"
+    if selection.foreign:
+        text = (
+            f"no session of the service is as asked for; {pids(selection.foreign)} of others are, left alone"
+        )
     return guards.refused("empty-selection", text, hidden if facts.hidden else None)
 
 
@@ -123,7 +127,11 @@ def _protected(name: str, selection: Selection) -> GuardReport:
     left = [one for one in selection.left if one.why.guard == name]
     if named := [one for one in left if one.victim.named]:
         said = "; ".join(f"{one.victim.id}: {one.why.words}, never signalled" for one in named)
-        return guards.refused(name, said, "take it off the list")
+        standby = (
+            "bring the standby back, or take it out of synchronous_standby_names: then all of them go on"
+        )
+        committed = any(one.victim.committed for one in named)
+        return guards.refused(name, said, standby if committed else "take it off the list")
     if left:
         return guards.passed(name, f"{pids([one.victim for one in left])}: left alone")
     return guards.passed(name, _ABSENT[name])

@@ -46,7 +46,8 @@ class KillQueries:
     `pids` and `blockers` say which sessions; `older_than_s` (running statements) and `idle_in_transaction_s` say in
     what state, in seconds. Of one kind any may hold; a kind that is given narrows the other: --blockers
     --idle-in-transaction 1m are the blockers that have done nothing for a minute. `application` (with * at its end:
-    any that begin so) narrows them all, and alone is no filter. Without a filter nothing is selected."""
+    any that begin so) narrows them all, and alone is no filter; without it a state means the service's own sessions.
+    Without a filter nothing is selected."""
 
     older_than_s: float | None = None
     pids: tuple[PidAt, ...] = ()
@@ -179,7 +180,7 @@ def _found(
         table=kill_words.table(selection.targets, lambda text: scrub(text, secrets)),
         does=tuple(signal(v, terminate=action.terminate) for v in selection.targets),
         losses=kill_words.losses(selection.targets, terminate=action.terminate),
-        notes=(*notes, *said),
+        notes=(*notes, *kill_words.of_all(app, action.filters), *said),
         words=_pinned(action, selection.targets),
     )
 

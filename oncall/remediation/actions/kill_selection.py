@@ -16,6 +16,7 @@ _MOMENT_S, _EXACT_S = 1.0, 0.001
 and a plan write it, that transaction alone: the next one of a busy session begins within the second as well."""
 _IDLE = ("idle in transaction", "idle in transaction (aborted)")
 _ACTIVE = ("active", "fastpath function call")
+COMMITTED = "waits for a synchronous standby (SyncRep): committed here, so a signal would roll nothing back"
 
 
 class PidAt(Frozen, frozen=True):
@@ -52,7 +53,8 @@ def parse_pid(text: str) -> PidAt:
 class Filters:
     """Which sessions are meant. `pids` and `blockers` say which, the two ages (seconds) say in what state.
 
-    Of one kind any may hold; each kind that is given narrows the other, and `application` narrows both."""
+    Of one kind any may hold; each kind that is given narrows the other, and `application` narrows both. A state alone
+    is meant of the service's own sessions: a backup runs long as well."""
 
     older_than_s: float | None = None
     pids: tuple[PidAt, ...] = ()
@@ -67,6 +69,11 @@ class Filters:
     @property
     def by_state(self) -> bool:
         return self.older_than_s is not None or self.idle_in_transaction_s is not None
+
+    @property
+    def own(self) -> bool:
+        """Only the sessions that a diagnosis counts as the service's: nothing says whose are meant."""
+        return not self.by_name and self.application is None
 
     @property
     def empty(self) -> bool:
@@ -93,6 +100,8 @@ class Victim(Frozen, frozen=True):
     state_s: float | None = None
     xact_s: float | None = None
     waits: bool = False
+    committed: bool = False
+    """It waits for a synchronous standby (SyncRep)."""
     blocked_by: str | None = None
     blocks: int = 0
     root: bool = False
@@ -151,6 +160,8 @@ def protection(v: Victim) -> Protection | None:
         return Protection(guard="replication", words=f"of a role with REPLICATION ({v.usename})")
     if v.elsewhere:
         return Protection(guard="identity", words=f"in another database ({v.datname})")
+    if v.committed:
+        return Protection(guard="replication", words=COMMITTED)
     if v.backend_type is None or v.state in (None, "disabled") or v.backend_start is None:
         return Protection(guard="identity", words="what it does is hidden", hidden=True)
     return None
@@ -169,13 +180,14 @@ class Selection:
     """Who is a target (oldest first, at most as many as allowed), and who is not, and why.
 
     `gone` and `changed` were named by pid; `unfit` too, but are not in the state asked for; `builds` are index
-    builds that a filter swept up."""
+    builds that a filter swept up; `foreign` fit it and are not the service's."""
 
     targets: tuple[Victim, ...] = ()
     over: tuple[Victim, ...] = ()
     left: tuple[Left, ...] = ()
     prepared: tuple[Victim, ...] = ()
     builds: tuple[Victim, ...] = ()
+    foreign: tuple[Victim, ...] = ()
     gone: tuple[PidAt, ...] = ()
     changed: tuple[tuple[PidAt, Victim], ...] = ()
     unfit: tuple[Victim, ...] = ()
@@ -192,8 +204,9 @@ def select(rows: Sequence[Victim], filters: Filters, most: int) -> Selection:
     meant = [v for v in sessions if v.pid not in lost and matches(v, filters)]
     left = [Left(v, why) for v in meant if (why := protection(v))]
     free = [v for v in meant if protection(v) is None]
-    builds = tuple(v for v in free if v.index_build and v.pid not in named)
-    free = sorted((v for v in free if v not in builds), key=lambda v: (-v.age_s, v.pid))
+    foreign = tuple(v for v in free if filters.own and not v.app)
+    builds = tuple(v for v in free if v.index_build and v.pid not in named and v not in foreign)
+    free = sorted((v for v in free if v not in builds + foreign), key=lambda v: (-v.age_s, v.pid))
     # What was named is not cut short: the guard asks for a higher number instead.
     cut = len(free) if named else most
     there = {v.pid for v in sessions}
@@ -203,6 +216,7 @@ def select(rows: Sequence[Victim], filters: Filters, most: int) -> Selection:
         left=(*left, *_barred(sessions, named - lost, meant)),
         prepared=tuple(v for v in rows if v.gid is not None and filters.blockers),
         builds=builds,
+        foreign=foreign,
         gone=tuple(one for one in filters.pids if one.pid not in there),
         changed=changed,
         unfit=tuple(v for v in sessions if v.pid in named - lost and v not in meant and not protection(v)),

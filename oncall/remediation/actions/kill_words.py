@@ -119,6 +119,7 @@ def notes(
     """What the reader must know besides."""
     found = [
         *_left(selection),
+        *_foreign(selection.foreign, app),
         *_unfit(selection.unfit),
         *(f"prepared transaction, not signalled: {rollback(p, facts)}" for p in selection.prepared),
         *_targets(selection.targets, terminate=terminate, app=app),
@@ -126,7 +127,14 @@ def notes(
     if selection.over:
         found.append(f"not among the oldest {len(selection.targets)}, left alone: {pids(selection.over)}")
     left = [one.victim for one in selection.left]
-    seen = (*selection.targets, *selection.over, *left, *selection.builds, *selection.unfit)
+    seen = (
+        *selection.targets,
+        *selection.over,
+        *left,
+        *selection.builds,
+        *selection.unfit,
+        *selection.foreign,
+    )
     if (every := max((v.found for v in seen), default=0)) > _LOOKED:
         found.append(
             f"only {_LOOKED} of {every} busy sessions were looked at: the named, the roots, the oldest"
@@ -144,6 +152,25 @@ def _left(selection: Selection) -> Iterable[str]:
         yield f"{pids(found)}: {words}, never signalled"
     for v in selection.builds:
         yield f"{v.id}: builds an index concurrently, left alone; to have it, name it: --pid {v.pid}"
+
+
+def _foreign(foreign: Sequence[Victim], app: str | None) -> Iterable[str]:
+    """What the filters would have meant, had they not kept to the service."""
+    if not foreign:
+        return
+    names = ", ".join(sorted({v.application_name or "without a name" for v in foreign})[:_SHOWN])
+    whose = f"of {app}" if app else "of the service, but a tool's"
+    yield f"{pids(foreign)} ({names}): not {whose}, left alone; to have them: --application NAME, or --pid"
+
+
+def of_all(app: str | None, filters: Filters) -> tuple[str, ...]:
+    """Whom the filters take for the service's, where nobody has said it."""
+    if app or not filters.own:
+        return ()
+    said = (
+        "taken for the service's: all sessions of this database but those of tools (pg_dump, psql, exporters)"
+    )
+    return (f"{said}; postgres.application_name would say which",)
 
 
 def _unfit(unfit: Sequence[Victim]) -> Iterable[str]:

@@ -101,6 +101,11 @@ def judge(slots: Slots | Unavailable | str, now: int, to: int, instances: int) -
         hint = slots.hint if isinstance(slots, Unavailable) else None
         return unknown(GUARD, f"{total}; what the server has room for is unknown: {reason}", hint), total
     text = f"{total}, {_room(slots)}"
+    if to > now and not slots.guessed and slots.app > now * instances:
+        text = (
+            f"{text}; but the service holds {slots.app} connections now, more than {_total(now, instances)}"
+        )
+        return more_instances(text), text
     tight = _tightest(slots, to * instances)
     if tight is None:
         return passed(GUARD, f"{text}: fits"), f"{text}: fits"
@@ -112,6 +117,12 @@ def judge(slots: Slots | Unavailable | str, now: int, to: int, instances: int) -
         hint = "name the service's sessions with postgres.application_name, and GRANT pg_monitor to the role"
         return unknown(GUARD, f"{text}; {slots.guessed}", hint), text
     return refused(GUARD, text, _most_hint(slots, instances)), text
+
+
+def more_instances(text: str) -> GuardReport:
+    """There are more of them than the service file says: what fits once may not fit so many times."""
+    hint = "set pool.instances of the service file to the number of processes that read this size"
+    return unknown(GUARD, text, hint)
 
 
 def _total(to: int, instances: int) -> str:

@@ -197,7 +197,8 @@ async def _found(scene: Scene, at: PoolAt, edit: Edit) -> Found:
         does=(edit.does, arithmetic),
         losses=resize_words.losses(slots, edit.to * at.instances),
         undo=resize_words.command(scene, "resize-pool", *back, "--confirm"),
-        notes=resize_words.notes(scene, edit.to),
+        notes=resize_words.notes(scene, edit.to, edit.seen.data.decode("utf-8", "replace")),
+        grows=edit.to > edit.number,
         later=True,
     )
 
@@ -283,7 +284,9 @@ class ResizeWork:
         return pool_backup.keep(folder, edit.seen, edit.after, edit.key, edit.number, edit.to)
 
     def _done(self, folder: Path, edit: Edit, made: Backup | None) -> TargetResult:
-        said = f"{edit.key} is {edit.to} in {edit.seen.place}, before {edit.number}"
+        tool = resize_words.managed_by(edit.after.decode("utf-8", "replace"))
+        again = f" (until the next run of {tool}, which manages the file)" if tool else ""
+        said = f"{edit.key} is {edit.to} in {edit.seen.place}, before {edit.number}{again}"
         if made:
             return self._result("done", f"{said}; the file as it was: {folder / made.kept}")
         if edit.backup:

@@ -13,6 +13,12 @@ from oncall.scrub import scrub, secrets_of
 _PLAIN_HEAD = re.compile(r"""\s*(?:-\s+|\{\s*)?(?:export\s+)?[\w."'-]*\s*[:=]?\s*["']?""")
 _HEAD = re.compile(r"""[\w."'-]*\s*[:=]?\s*(?:[&!]\S+\s+)*["']?\Z""")
 _PLAIN_TAIL = re.compile(r"""["']?\s*[,}\]]*\s*(?:[#;].{0,200})?""")
+# The comment that configuration management puts on top of what it writes.
+_TOOL = r"(ansible|puppet|chef|salt(?:stack)?|cfengine|terraform)\b"
+_MANAGED = re.compile(
+    rf"(?im)^\s*[#;!].*?\b(?:(?:managed|maintained|generated|controlled)\s+(?:by|with)\s+{_TOOL}|{_TOOL}\s+managed\b)"
+)
+_HEADER = 1000
 _DANGEROUS = re.compile(r"(?i)@|://|pass|secret|token|key|auth|credential")
 
 
@@ -49,8 +55,8 @@ def losses(slots: Slots | Unavailable | str, total: int) -> tuple[str, ...]:
     return said, f"the service holds {held} now, more than the {total} that it will have after the restart"
 
 
-def notes(scene: Scene, to: int) -> tuple[str, ...]:
-    """When it takes effect, and what else says the size."""
+def notes(scene: Scene, to: int, text: str) -> tuple[str, ...]:
+    """When it takes effect, what else says the size, and who will write the file again."""
     line = restart(scene)
     found = ["it takes effect with the next restart of the service" + (f": {line}" if line else "")]
     limit = scene.service.limits.pool
@@ -58,7 +64,17 @@ def notes(scene: Scene, to: int) -> tuple[str, ...]:
         found.append(
             f"limits.pool of the service file is {limit}: the thresholds are shares of it; write {to} there too"
         )
+    if tool := managed_by(text):
+        found.append(
+            f"{tool} manages this file, by its own words: the next run puts the old size back; change it there too"
+        )
     return tuple(found)
+
+
+def managed_by(text: str) -> str | None:
+    """The configuration management that writes the file again, where its first lines say so."""
+    found = _MANAGED.search(text[:_HEADER])
+    return (found[1] or found[2]).capitalize() if found else None
 
 
 def restart(scene: Scene) -> str | None:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from oncall.errors import UsageFault
+from oncall.model import Absence
 from oncall.remediation.action import Scene, Work
 from oncall.remediation.actions.restart_command import command_work
 from oncall.remediation.actions.restart_proofs import another_process, healthy_twice, process_started
@@ -46,5 +47,12 @@ async def _by_command(scene: Scene) -> Aim:
         return Aim(what, _LOSSES, ())
     before = await process_started(service, scene.deadline_s)
     # Behind a balancer each look may meet another process: it is a proof, and no part of the plan's identity
-    other = (another_process(service, before),) if isinstance(before, float) else ()
-    return Aim(what, _LOSSES, (healthy_twice(service), *other))
+    if isinstance(before, float):
+        return Aim(what, _LOSSES, (healthy_twice(service), another_process(service, before)))
+    # Where nobody listened, whoever answers afterwards is new
+    unproven = (
+        None
+        if before.kind is Absence.DOWN
+        else f"whether the process was replaced is not known: {before.reason}"
+    )
+    return Aim(what, _LOSSES, (healthy_twice(service),), unproven=unproven)

@@ -30,6 +30,7 @@ def command_work(words: tuple[str, ...], scene: Scene, aim: Aim) -> "CommandWork
         does=(line,),
         losses=aim.losses,
         notes=aim.notes,
+        unproven=aim.unproven,
     )
     return CommandWork(found, words, scene.service, aim, scene.address)
 

@@ -27,13 +27,14 @@ _SLACK_S = 5.0
 class Aim:
     """What both actions say of their target: what is lost by it, and what proves that it took hold.
 
-    `identity` adds to that of the unit or command."""
+    `identity` adds to that of the unit or command; `unproven` is what of it no proof can tell."""
 
     what: str
     losses: tuple[str, ...]
     proofs: tuple[Proof, ...]
     identity: Mapping[str, Scalar] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unproven: str | None = None
 
 
 async def unit_work(name: str, scene: Scene, aim: Aim) -> "UnitWork | Unreached":

@@ -1,0 +1,301 @@
+"""Rates over a minute where a minute holds few requests: a real Prometheus over histories whose truth is known."""
+
+import asyncio
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oncall.diagnosis.engine import Ask
+from oncall.diagnosis.few import at_most
+from oncall.diagnosis.kept import kept
+from oncall.diagnosis.plan import Plan
+from oncall.diagnosis.readings import Gathered
+from oncall.diagnosis.run import judged, look, planned
+from oncall.diagnosis.saved import dump, load
+from oncall.lab.servers import start_prometheus, stop
+from oncall.model import Diagnosis, Severity, SignalReport
+from oncall.model_service import PrometheusAt, Service
+from oncall.runbook.loader import library
+from tests.clients.promstand import KEEP, backfill
+from tests.clients.webstand import Answer, Asked, Stand, reply, silence
+
+SCRAPE_S = 15
+LONG_S = 5400
+BOOKS = library()
+
+
+@dataclass(frozen=True)
+class Came:
+    """Requests within one scrape interval: those that were well, those that failed, and those that took 6 s."""
+
+    well: int
+    failed: int = 0
+    slow: int = 0
+
+
+Life = Callable[[int], Came]
+"""By the seconds ago at which the interval ends."""
+
+LIVES: dict[str, Life] = {
+    # 1.2/s, one of the last 300 failed
+    "lone": lambda ago: Came(18, 1 if ago == 30 else 0),
+    # 0.4/s, two of the last minute's were slow: no more than 2 % over five minutes
+    "tail": lambda ago: Came(6, 0, 1 if ago in (0, 30) else 0),
+    # 0.5/s, all of the last minute failed; and what is slow since a minute
+    "outage": lambda ago: Came(0, 8) if ago < 60 else Came(8),
+    "slowed": lambda ago: Came(0, 0, 8) if ago < 60 else Came(8),
+    # 40/s or 1.6/s, and since a minute hardly any is answered, late
+    "hangs": lambda ago: Came(0, 0, 2) if ago < 60 else Came(600),
+    "hangs_small": lambda ago: Came(0, 0, 3) if ago < 60 else Came(24),
+    # One in 30 s, none of which happened to come in the last minute
+    "rare": lambda ago: Came(0) if ago < 60 else Came(1 if ago % 30 == 0 else 0),
+    # 40/s: a minute is enough to tell
+    "young": lambda ago: Came(540, 60) if ago < 60 else Came(600),
+    "over": lambda ago: Came(500, 100) if 90 <= ago < 240 else Came(600),
+    # 0.5/s, all failed, until 75 s ago
+    "over_small": lambda ago: Came(0, 8) if 75 <= ago < 240 else Came(8),
+    "tail_over": lambda ago: Came(6, 0, 1 if ago in (120, 150) else 0),
+    "well": lambda _ago: Came(600),
+}
+
+
+def lines(end: int) -> Iterator[str]:
+    """OpenMetrics, each metric's lines together."""
+    found: dict[str, list[str]] = {}
+    for job, life in LIVES.items():
+        total = {"well": 0, "failed": 0, "slow": 0}
+        for ago in range(LONG_S, -1, -SCRAPE_S):
+            came = life(ago)
+            total = {k: v + getattr(came, k) for k, v in total.items()}
+            every = sum(total.values())
+            quick = every - total["slow"]
+            labels = f'job="{job}",instance="a:1"'
+            for name, more, value in (
+                ("up", "", 1),
+                ("http_requests_total", ',status="200",endpoint="/"', total["well"] + total["slow"]),
+                ("http_requests_total", ',status="500",endpoint="/"', total["failed"]),
+                *(
+                    ("http_request_duration_seconds_bucket", f',endpoint="/",le="{le}"', value)
+                    for le, value in (("0.1", quick), ("5.0", quick), ("10.0", every), ("+Inf", every))
+                ),
+                ("http_request_duration_seconds_sum", ',endpoint="/"', quick * 0.05 + total["slow"] * 6),
+                ("http_request_duration_seconds_count", ',endpoint="/"', every),
+            ):
+                found.setdefault(name, []).append(f"{name}{{{labels}{more}}} {value} {end - ago}")
+    for rows in found.values():
+        yield from rows
+
+
+@dataclass(frozen=True)
+class History:
+    url: str
+    end: int
+
+    def service(self, job: str) -> Service:
+        return Service(prometheus=PrometheusAt(url=self.url, selector={"job": job}))
+
+    def ask(self, window_s: float | None = None, baseline_s: float | None = None) -> Ask:
+        at = datetime.fromtimestamp(self.end, UTC)
+        return Ask(at=at, window_s=window_s, baseline_s=baseline_s, timeout_s=20)
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
+    folder, end = tmp_path_factory.mktemp("few"), int(time.time()) - 86_400
+    backfill(folder, list(lines(end)))
+    server = start_prometheus(folder, {}, keep=KEEP)
+    try:
+        yield History(server.url, end)
+    finally:
+        stop(server)
+
+
+def looked(service: Service, issue: str, ask: Ask) -> tuple[Plan, Gathered, Diagnosis]:
+    asking = planned(service, BOOKS, [issue])
+    found, took = asyncio.run(look(asking, service, ask, lambda *_: None))
+    (report,) = judged("bot", service, asking, found, took)
+    return asking, found, report
+
+
+def diagnosed(history: History, job: str, window_s: float | None = None) -> Diagnosis:
+    issue = "latency" if job in ("tail", "slowed", "hangs", "hangs_small", "tail_over") else "errors"
+    return looked(history.service(job), issue, history.ask(window_s))[2]
+
+
+def symptom(report: Diagnosis) -> SignalReport:
+    return report.signals[0]
+
+
+def wide(report: Diagnosis) -> bool:
+    told = [n for n in report.notes if n.startswith("few requests: rates over 5 min")]
+    assert bool(told) is (report.rate_s == report.window_s)
+    return bool(told)
+
+
+@pytest.mark.parametrize("job", ["lone", "tail"])
+def test_one_event_of_few_is_no_incident(history: History, job: str) -> None:
+    report = diagnosed(history, job)
+    assert symptom(report).severity is Severity.OK
+    assert wide(report)
+    assert "[300s]" in (symptom(report).query or "")
+
+
+@pytest.mark.parametrize("job", ["lone", "tail"])
+def test_a_window_that_was_asked_for_stays(history: History, job: str) -> None:
+    report = diagnosed(history, job, window_s=60)
+    assert symptom(report).severity is not Severity.OK
+    assert (report.rate_s, report.notes) == (60, ())
+
+
+def test_what_fails_for_sure_is_seen_as_it_is_at_low_traffic(history: History) -> None:
+    report = diagnosed(history, "outage")
+    assert symptom(report).severity is Severity.CRITICAL
+    assert symptom(report).value == pytest.approx(1)
+    assert not wide(report)
+
+
+def test_a_minute_of_slow_answers_is_seen_over_the_window(history: History) -> None:
+    report = diagnosed(history, "slowed")
+    assert symptom(report).severity is Severity.CRITICAL
+    assert wide(report)
+
+
+@pytest.mark.parametrize("job", ["hangs", "hangs_small"])
+def test_an_incident_that_makes_requests_rare_is_not_hidden_by_those_before(
+    history: History, job: str
+) -> None:
+    report = diagnosed(history, job)
+    assert symptom(report).severity is Severity.CRITICAL
+    assert not wide(report)
+    # What would hide it
+    over = diagnosed(history, job, window_s=300)
+    assert job == "hangs_small" or symptom(over).severity is Severity.OK
+
+
+def test_what_is_undefined_over_a_minute_may_be_known_over_the_window(history: History) -> None:
+    report = diagnosed(history, "rare")
+    assert (symptom(report).severity, symptom(report).value) == (Severity.OK, 0)
+    assert wide(report)
+
+
+def test_a_young_incident_is_itself_where_requests_are_many(history: History) -> None:
+    report = diagnosed(history, "young")
+    assert symptom(report).value == pytest.approx(0.1)
+    assert report.rate_s == 60
+    assert not wide(report)
+
+
+# --- a second round ----------------------------------------------------------------------------
+
+
+def relay(url: str, asked: Asked) -> bytes:
+    request = urllib.request.Request(url + asked.path, urlencode(asked.form).encode())
+    with urllib.request.urlopen(request) as answer:
+        return reply(answer.read())
+
+
+def through(
+    history: History, job: str, refuse: Callable[[], Answer] | None = None, timeout_s: float = 20
+) -> tuple[Diagnosis, int, float]:
+    """A diagnosis by way of a stand that may refuse what is asked over five minutes, the number of histories that
+    were asked for, and the seconds it took."""
+
+    async def relayed(asked: Asked) -> AsyncIterator[bytes]:
+        yield await asyncio.to_thread(relay, history.url, asked)
+
+    def answer(asked: Asked) -> Answer:
+        if refuse and asked.path.endswith("/query_range") and "[300s]" in asked.form["query"]:
+            return refuse()
+        return relayed(asked)
+
+    async def work() -> tuple[Diagnosis, int, float]:
+        async with Stand(answer) as stand:
+            service = Service(prometheus=PrometheusAt(url=stand.url, selector={"job": job}))
+            asking = planned(service, BOOKS, ["errors"])
+            ask = Ask(at=history.ask().at, timeout_s=timeout_s)
+            begun = time.monotonic()
+            found, took = await look(asking, service, ask, lambda *_: None)
+            spent_s = time.monotonic() - begun
+            (report,) = judged("bot", service, asking, found, took)
+            return report, sum(a.path.endswith("/query_range") for a in stand.asked), spent_s
+
+    return asyncio.run(work())
+
+
+def test_there_is_a_second_round_only_where_it_is_needed(history: History) -> None:
+    assert through(history, "well")[1] == 1
+    assert through(history, "outage")[1] == 1
+    assert through(history, "lone")[1] == 2
+
+
+@pytest.mark.parametrize("refuse", [lambda: reply(status="503 Busy"), silence], ids=["fails", "hangs"])
+def test_without_the_second_the_first_is_kept(history: History, refuse: Callable[[], Answer]) -> None:
+    report, _, spent_s = through(history, "lone", refuse, timeout_s=3)
+    assert symptom(report).severity is Severity.WARNING
+    assert (report.rate_s, report.notes) == (60, ())
+    assert spent_s < 3
+    assert not [u for u in report.unseen if u.what == "prometheus" and "answer" in u.reason]
+
+
+def test_what_was_saved_tells_the_same(history: History) -> None:
+    service = history.service("lone")
+    asking, found, report = looked(service, "errors", history.ask())
+    saved = kept(
+        "bot", service, asking, found, took_ms=report.duration_ms, version="1", saved=report.at, alone=True
+    )
+    again = load(dump(saved, redact=True), "file")
+    (replayed,) = judged("bot", again.service, asking, again.answers_to(asking), again.took_ms)
+    assert (replayed.rate_s, replayed.notes) == (300, report.notes)
+    assert replayed.summary == report.summary
+
+
+def test_the_present_is_the_end_however_far_apart_the_points_are(history: History) -> None:
+    """Of a baseline of a day they are six minutes apart, and the last one may not be six minutes ago."""
+    for baseline_s in (3600, 86_400, 7 * 86_400):
+        found = looked(history.service("young"), "errors", history.ask(baseline_s=baseline_s))[1]
+        assert found.signals["error_ratio"].times[-1] == history.end
+        assert found.signals["error_ratio"].now == pytest.approx(0.1)
+
+
+# --- well, and a moment ago not ------------------------------------------------------------------
+
+
+def test_what_is_just_over_is_said(history: History) -> None:
+    report = diagnosed(history, "over")
+    assert (report.severity, report.verdict) == ("ok", "healthy")
+    assert report.summary.look == "look again in a minute: it comes and goes, or is just over"
+    cause = report.summary.cause or ""
+    assert "error ratio was beyond 5% in " in cause
+    assert " of the last 5 min, until " in cause
+    assert cause.endswith(": it may come again")
+
+
+def test_an_outage_that_is_over_is_said_at_low_traffic_too(history: History) -> None:
+    report = diagnosed(history, "over_small")
+    assert report.severity == "ok"
+    assert "error ratio was beyond 5% in " in (report.summary.cause or "")
+
+
+@pytest.mark.parametrize("job", ["well", "lone", "tail_over"])
+def test_what_was_well_or_rests_on_few_requests_is_not_said(history: History, job: str) -> None:
+    summary = diagnosed(history, job).summary
+    assert summary.look == "nothing to do"
+    assert " was beyond " not in (summary.cause or "")
+
+
+# --- chance ------------------------------------------------------------------------------------
+
+
+@given(st.integers(-1, 200), st.floats(0, 300))
+def test_the_chance_is_that_of_scipy(count: int, expected: float) -> None:
+    assert at_most(count, expected) == pytest.approx(
+        float(scipy.stats.poisson.cdf(count, expected)), abs=1e-9
+    )
