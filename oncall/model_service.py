@@ -48,6 +48,8 @@ class SignalSpec(Written, frozen=True):
     share_of: str | None = None
     below: bool = False
     """The lower the worse."""
+    optional: bool = False
+    """Not every service has it: where it cannot be read, a diagnosis neither shows it nor misses it."""
 
 
 SIGNAL_FORMS = ("gauge", "rate", "ratio", "quantile", "mean", "promql", "step", "up", "value")

@@ -52,7 +52,9 @@ def in_force(base: SignalSpec, own: SignalSpec | None, *, ours: bool = False) ->
         )
     kept = {k: getattr(base, k) for k in ("title", "unit", "warning", "critical", "share_of")}
     given = {k: v for k in kept if (v := getattr(own, k)) is not None}
-    return msgspec.structs.replace(own, **{**kept, **given}, below=own.below or base.below)
+    return msgspec.structs.replace(
+        own, **{**kept, **given}, below=own.below or base.below, optional=base.optional
+    )
 
 
 class Bounds(Frozen, frozen=True):

@@ -186,12 +186,16 @@ def diagnosis(
         target=str(readings.database) if readings.database else None,
         window_s=readings.window_s,
         baseline_s=readings.baseline_s,
-        signals=tuple(signals.values()),
+        signals=tuple(s for n, s in signals.items() if not _passed_over(specs[n], s)),
         steps=tuple(step_report(n, r, runbook) for n, r in readings.steps.items()),
         causes=causes,
-        unseen=_unseen(facts, signals, causes),
+        unseen=_unseen(facts, {n: s for n, s in signals.items() if not _passed_over(specs[n], s)}, causes),
         notes=readings.notes,
     )
+
+
+def _passed_over(spec: SignalSpec, signal: SignalReport) -> bool:
+    return spec.optional and signal.value is None
 
 
 def _verdict(severity: Severity, causes: tuple[CauseReport, ...]) -> Verdict:

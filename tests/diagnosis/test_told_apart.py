@@ -199,3 +199,12 @@ def test_more_users_who_stay_connected_are_no_leak() -> None:
         "memory", {**numbers, **rest, "bots_active": 100}, {"unit": unit, "sessions": sessions(total=2)}
     )
     assert of(alone, "memory.connection_leak").confidence is CONFIRMED
+
+
+def test_what_not_every_service_has_is_neither_shown_nor_missed() -> None:
+    alone = {k: v for k, v in FULL.items() if k != "pool_instances"}
+    found = diagnosed("pool", alone, {"locks": [], "slots": slots(), "sessions": busy(running=17)})
+    assert not {"pool_fullest", "pool_instances"} & {signal.id for signal in found.signals}
+    assert not [gap for gap in found.unseen if "pool_" in gap.what or "Fullest" in gap.what]
+    several = pool({"pool_fullest": (0.2, 1.0)}, sessions=busy(running=17))
+    assert {"pool_fullest", "pool_instances"} <= {signal.id for signal in several.signals}
