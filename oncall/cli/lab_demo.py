@@ -19,6 +19,8 @@ TROUBLED_S = 20
 """Seconds for which the other symptoms must last: longer than the rate window of the lab's service file."""
 USUAL_SAMPLES = 75
 """Seconds of usual life before the demo breaks it: with fewer than 60 samples a change is weak evidence."""
+_STRENGTH = {"pool.connection_leak": 0.4}
+"""What goes on after the restart that mends it, slowly: so that the pool is seen to be well before it is full again."""
 _ACTS = "the plan of what Next says; with --confirm it acts, and proves that it helped"
 _MENDS = {"pool.connection_leak": "restart", "pool.lock_contention": "kill-queries --blockers --terminate"}
 SYMPTOMS = {
@@ -49,7 +51,7 @@ def stage(folder: Path, cause: str, variant: str | None, postgres: int | None) -
             watch.await_usual(record, place.quiet_since(record), USUAL_SAMPLES, tick)
         else:
             common.note("2. Without Prometheus there is no history to compare with; going on.")
-        fault = faults.break_(folder, cause, variant, 1.0, None)
+        fault = faults.break_(folder, cause, variant, _STRENGTH.get(cause, 1.0), None)
         common.note(f"3. Breaking it: {faults.KINDS[cause].variants[fault.variant]}.")
         # Whoever is paged comes half a minute later, as an alert that must hold for a while lets them.
         if issue == "pool":

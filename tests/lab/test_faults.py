@@ -64,7 +64,7 @@ def test_it_troubles_the_pool_is_found_and_heals(
     until(lambda: lab.pool.quiet, 30)
     try:
         # A leak goes on after the restart: slowly, so that the proof is had before the pool is full again.
-        strength = "0.6" if cause == "pool.connection_leak" else "1"
+        strength = "0.4" if cause == "pool.connection_leak" else "1"
         assert "Broken" in lab.do("break", cause, "--variant", variant, "--intensity", strength)
         assert [(f.cause, f.variant) for f in lab.record.faults] == [(cause, variant)]
         until(lambda: lab.pool.troubled, 40)
