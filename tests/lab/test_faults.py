@@ -64,11 +64,11 @@ def test_it_troubles_the_pool_is_found_and_heals(
     until(lambda: lab.pool.quiet, 30)
     try:
         # A leak goes on after the restart: slowly, so that the proof is had before the pool is full again.
-        strength = "0.4" if cause == "pool.connection_leak" else "1"
+        strength = "0.25" if cause == "pool.connection_leak" else "1"
         assert "Broken" in lab.do("break", cause, "--variant", variant, "--intensity", strength)
         assert [(f.cause, f.variant) for f in lab.record.faults] == [(cause, variant)]
-        until(lambda: lab.pool.troubled, 40)
-        until(lambda: recognised(lab, cause), 60)
+        until(lambda: lab.pool.troubled, 80)
+        until(lambda: recognised(lab, cause), 90)
         if cause in MENDED and variant != "prepared_transaction":
             closes_the_circle(lab, cause, tmp_path)
     finally:
