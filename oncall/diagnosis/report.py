@@ -256,10 +256,17 @@ def _calm(facts: Facts, headline: str, signals: dict[str, SignalReport]) -> Summ
         )
     worst_of = min(spells, key=lambda spell: (WORST_FIRST.index(spell.severity), -spell.share))
     cause = f"well now: {stand}; {_was_bad(facts, worst_of)}: it may come again"
-    return Summary(headline=headline, cause=cause, next=None, look=_AGAIN)
+    return Summary(headline=headline, cause=cause, next=None, look=AGAIN)
 
 
-_AGAIN = "look again in a minute: it comes and goes, or is just over"
+AGAIN = "look again in a minute: it comes and goes, or is just over"
+
+
+def was_bad_lately(found: Diagnosis) -> bool:
+    """Whether a diagnosis calls well what was not well a moment ago; its summary says so."""
+    return found.summary.look == AGAIN
+
+
 _ODD_SCRAPES = 2
 """So many samples of a gauge may be odd: they do not make the median of five that is its present."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from oncall.diagnosis.report import was_bad_lately
 from oncall.model import Severity, Unavailable
 from oncall.model_acts import ActionPlan, GuardReport, GuardState
 from oncall.model_service import Service
@@ -42,7 +43,7 @@ async def shared_guards(
     reports = [
         times.frozen(now, service.freeze),
         audit.writable(),
-        _healthy(before, wanted.address),
+        why_act(before, wanted.address),
         await _operators(name, wanted, session, held),
     ]
     if wanted.action.name in guards.BY_NAME["cooldown"].actions:
@@ -59,13 +60,15 @@ def _pools(service: Service, before: Before, work: Work) -> tuple[GuardReport, .
     return (pool_budget.more_instances(text),)
 
 
-def _healthy(before: Before, address: Sequence[str]) -> GuardReport:
+def why_act(before: Before, address: Sequence[str]) -> GuardReport:
     """Nothing is wrong: why act? What could not be read is no reason to hold back."""
     issues = ", ".join(d.issue for d in before.found)
     if before.severity is Severity.OK:
         look_first = shlex.join(["oncall", "diagnose", *address])
         hint = f"look first: {look_first}; or --override already-healthy --reason TEXT"
-        return guards.refused("already-healthy", f"nothing is wrong with {issues}: why act?", hint)
+        lately = [d.summary.cause for d in before.found if was_bad_lately(d)]
+        said = f"{'; '.join(lately)}. Why act now?" if lately else f"nothing is wrong with {issues}: why act?"
+        return guards.refused("already-healthy", said, hint)
     if before.severity is Severity.UNKNOWN:
         return guards.passed("already-healthy", f"whether something is wrong with {issues} could not be told")
     bad = [d.issue for d in before.found if d.severity in (Severity.WARNING, Severity.CRITICAL)]

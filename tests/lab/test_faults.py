@@ -69,6 +69,9 @@ def test_it_troubles_the_pool_is_found_and_heals(
         assert [(f.cause, f.variant) for f in lab.record.faults] == [(cause, variant)]
         until(lambda: lab.pool.troubled, 80)
         until(lambda: recognised(lab, cause), 90)
+        # While a young leak and the load together are just over a bound, the pool is well again a moment later,
+        # and the restart is refused.
+        until(lambda: cause != "pool.connection_leak" or lab.pool.active >= 0.9 * lab.pool.size, 90)
         if cause in MENDED and variant != "prepared_transaction":
             closes_the_circle(lab, cause, tmp_path)
     finally:

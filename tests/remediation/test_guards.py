@@ -3,10 +3,18 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from oncall.diagnosis.plan import Plan
+from oncall.diagnosis.readings import Gathered
+from oncall.diagnosis.report import AGAIN
 from oncall.errors import UsageFault
+from oncall.model import Diagnosis
 from oncall.model_acts import BARS, GuardReport, GuardState
 from oncall.remediation.guards import ACTIONS, BY_NAME, GUARDS, check_overrides, overridden, refused
+from oncall.remediation.planning import why_act
+from oncall.remediation.wanted import Before
+from tests.render.samples import healthy, leak
 
 # Those of the issue that brought them; a new one is added here and to the README.
 NAMES = {
@@ -68,3 +76,28 @@ def test_only_what_is_named_and_may_yield_yields(reports: list[GuardReport], nam
             assert after.state is GuardState.OVERRIDDEN
             assert before.state in BARS
             assert after.name in names - NEVER
+
+
+# --- already healthy ---------------------------------------------------------------------------
+
+
+def seen(*found: Diagnosis) -> Before:
+    asking = Plan(runbooks=(), specs={}, context={}, signals={}, questions={}, patterns={})
+    gathered = Gathered(at=0, window_s=60, baseline_s=3600, signals={}, live={}, answers={})
+    return Before(("pool",), asking, gathered, 1, list(found))
+
+
+def test_why_act_where_nothing_is_wrong() -> None:
+    report = why_act(seen(healthy()), ["-s", "bot"])
+    assert (report.state, report.text) == (GuardState.REFUSED, "nothing is wrong with pool: why act?")
+    assert report.hint == "look first: oncall diagnose -s bot; or --override already-healthy --reason TEXT"
+    assert why_act(seen(leak()), []).state is GuardState.PASSED
+
+
+def test_what_is_well_again_since_a_moment_is_told() -> None:
+    """A command that a diagnosis printed seconds ago is refused where the trouble is just over: with the reason."""
+    lately = "well now: pool in use 10 of 20; pool in use was beyond 10 in 40% of the last 5 min"
+    found = healthy()
+    found = replace(found, summary=replace(found.summary, cause=lately, look=AGAIN))
+    report = why_act(seen(found), [])
+    assert (report.state, report.text) == (GuardState.REFUSED, f"{lately}. Why act now?")
