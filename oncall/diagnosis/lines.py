@@ -8,6 +8,13 @@ from typing import NamedTuple
 
 from oncall.diagnosis.shift import median
 
+LEAST = 12
+"""Points below which nothing is said: four quarters of three, so that each has a median."""
+HALF = 0.5
+"""What decides between two explanations is the larger half of the growth."""
+BETTER = 0.6
+"""A model wins where it leaves at most so much of what the other leaves: two that say the same are a draw."""
+
 
 class Line(NamedTuple):
     """Finite points in the order of time. `x` is the clock that growth is measured by: time, or work done."""

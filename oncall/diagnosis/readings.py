@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from oncall.diagnosis.along import along
 from oncall.diagnosis.bounds import Bounds, in_force, own_expression, threshold
+from oncall.diagnosis.lines import LEAST
 from oncall.diagnosis.quiet import as_bad_before, as_ever, quiet_until
 from oncall.diagnosis.shift import ENOUGH_SAMPLES, Change, change, floor_of
-from oncall.diagnosis.trend import LEAST, Trend, along, fell_at, leak
+from oncall.diagnosis.trend import Trend, fell_at, leak
 from oncall.model import Absence, Frozen, SignalReading, StepReading, Table, Unavailable, Unseen
 from oncall.model_service import Service, SignalSpec
 from oncall.runbook.expression import Value, bases

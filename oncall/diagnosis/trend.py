@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from oncall.diagnosis.lines import Line, finite, least_squares, noise, spearman, squares_left, thin, ties
+from oncall.diagnosis.along import follows, load_at, work_done
+from oncall.diagnosis.lines import BETTER, HALF, LEAST, Line, finite, noise, squares_left, thin, ties
 from oncall.diagnosis.shift import iqr, median, quantile
 from oncall.model import Frozen
 
 POINTS = 240
 """More are thinned to so many: 28,680 pairs cost some 20 ms, and a slope over 240 medians is as good."""
-LEAST = 12
-"""Points below which nothing is said: four quarters of three, so that each has a median."""
 YOUNGEST = 0.1
 """The least share of the span that growth must have lasted: in less, a step that is still rising looks the same."""
 WHOLE = 0.25
@@ -31,18 +30,10 @@ EVEN = 0.3
 BENT = 0.25
 """(largest step - last step) / growth between quarters: 0 of a line, 0.17 of an exponential approach that has run for
 one time constant, 0.32 for two, 0.46 for three."""
-HALF = 0.5
-"""What decides between two explanations is the larger half of the growth."""
-BETTER = 0.6
-"""A model wins where it leaves at most so much of what the other leaves: two that say the same are a draw."""
 DEEP = 0.15
 """A fall of this share of all values is one that must be explained; smaller ones are noise on a line."""
 _BESIDE = 5
 """Points that tell the level before a moment; twice as many tell the one after it."""
-STRETCHES = 6
-"""What is left of a load after a clock is noise where most of it is gone from the means of so many stretches."""
-STEEPER = 2.0
-"""What follows the load grows in proportion to it at most, or somewhat more where requests pile up."""
 TEETH = 4
 """Fewer rises and falls do not show whether their feet rise: three are in order by chance once in six times."""
 _Z = 1.959963984540054
@@ -139,10 +130,10 @@ def leak(
     if len(line.x) < LEAST:
         return _trend(line, Finding(line.x[0], 0.0, "too short"), limit) if line.x else None
     found = _judge(line, floor)
-    burden = _at(load, line.x) if load else None
+    burden = load_at(load, line.x) if load else None
     if found.reason in ("slowing down", "flat") and burden:
         found = _judged_by_work(line, burden, floor) or found
-    if not found.reason and burden and _follows(line, burden, found):
+    if not found.reason and burden and follows(line, burden, found.begin, found.grown):
         found = found._replace(reason="follows the load")
     if not found.reason and restarted is not None and _comes_back(line, whole, floor):
         found = found._replace(reason="warming up")
@@ -190,6 +181,16 @@ def _judge(line: Line, floor: float) -> Finding:
         return _of_feet(feet, depth, floor)
     begin = _begin(thin(line, 60))
     return _of_growth(line, begin, floor)
+
+
+def _judged_by_work(line: Line, load: Sequence[float], floor: float) -> Finding | None:
+    """The growth by work done instead of by time, where that makes it a leak: so many bytes for each request."""
+    work = work_done(line.x, load)
+    found = _judge(Line(tuple(work), line.y), floor)
+    if found.reason or work[-1] <= 0:
+        return None
+    begin = next(x for x, done in zip(line.x, work, strict=True) if done >= found.begin)
+    return found._replace(begin=begin)
 
 
 def _of_growth(line: Line, begin: float, floor: float) -> Finding:
@@ -306,125 +307,3 @@ def _of_feet(feet: Line, depth: float, floor: float) -> Finding:
     if held and max(steps) - steps[-1] > BENT * sum(steps):
         return Finding(feet.x[0], grown, "slowing down")
     return Finding(feet.x[0], grown, "" if held else "falls back")
-
-
-# --- the load --------------------------------------------------------------------------------------
-
-
-def _at(load: tuple[Sequence[float], Sequence[float]], times: Sequence[float]) -> list[float] | None:
-    """The load at those times: the mean of what was seen around each; None where it is hardly known or constant."""
-    known = finite(*load)
-    if len(known.x) < LEAST or known.x[0] > times[len(times) // 4] or known.x[-1] < times[-len(times) // 4]:
-        return None
-    sums = [0.0, *accumulate(known.y)]
-    edges = [times[0], *((a + b) / 2 for a, b in pairwise(times)), times[-1]]
-    found = []
-    for low, high in pairwise(edges):
-        a, b = bisect_right(known.x, low), bisect_right(known.x, high)
-        nearest = min(max(a - 1, 0), len(known.y) - 1)
-        found.append((sums[b] - sums[a]) / (b - a) if b > a else known.y[nearest])
-    return found if max(found) > min(found) else None
-
-
-def _work(times: Sequence[float], load: Sequence[float]) -> list[float]:
-    """What was done until each time: the integral of the load."""
-    done = [max(0.0, (a + b) / 2) * (t - s) for (s, a), (t, b) in pairwise(zip(times, load, strict=True))]
-    return [0.0, *accumulate(done)]
-
-
-def _judged_by_work(line: Line, load: Sequence[float], floor: float) -> Finding | None:
-    """The growth by work done instead of by time, where that makes it a leak: so many bytes for each request."""
-    work = _work(line.x, load)
-    found = _judge(Line(tuple(work), line.y), floor)
-    if found.reason or work[-1] <= 0:
-        return None
-    begin = next(x for x, done in zip(line.x, work, strict=True) if done >= found.begin)
-    return found._replace(begin=begin)
-
-
-def _follows(line: Line, load: Sequence[float], found: Finding) -> bool:
-    """Whether the level of the load explains the growth, and neither time nor work done explains it better.
-
-    A number may follow late, or stay at the highest that was needed so far: both are the load's level too. Where
-    load and number rise together all the time, nothing tells the two apart, and it is called no leak: that only the
-    noise of the load keeps it from being as even as a clock is no mark of a leak."""
-    levels = [load, *(_late(load, len(load) / n) for n in (60, 20, 10)), list(accumulate(load, max))]
-    left, level = min(((squares_left([c], line.y), c) for c in levels), key=lambda pair: pair[0])
-    if _share(level, line, found, [level]) < HALF:
-        return False
-    for clock in (line.x, _work(line.x, load)):
-        if _rises_with(clock, load, line.y):
-            continue
-        better = squares_left([level, clock], line.y) < BETTER * BETTER * left
-        if better and _share(clock, line, found, [level, clock]) >= HALF:
-            return False
-    return True
-
-
-def _rises_with(clock: Sequence[float], load: Sequence[float], values: Sequence[float]) -> bool:
-    """Whether a clock explains the load too, but for its noise, and the number grows no steeper than it."""
-    rest, _ = least_squares([clock], load)
-    left = math.fsum(r * r for r in rest)
-    edges = [len(rest) * i // STRETCHES for i in range(STRETCHES + 1)]
-    lasting = math.fsum(math.fsum(rest[a:b]) ** 2 / (b - a) for a, b in pairwise(edges) if b > a)
-    if left > HALF * squares_left([], load) or lasting > HALF * left:
-        return False
-    return _growth(clock, values) <= STEEPER * _growth(clock, load)
-
-
-def _growth(clock: Sequence[float], values: Sequence[float]) -> float:
-    """How many times what it was at the beginning a number grows to, less one, along a straight line."""
-    weight = least_squares([clock], values)[1][0]
-    begin = math.fsum(values) / len(values) - weight * (math.fsum(clock) / len(clock) - clock[0])
-    return weight * (clock[-1] - clock[0]) / begin if begin > 0 else math.inf
-
-
-def _late(load: Sequence[float], points: float) -> list[float]:
-    """The load as something shows it that follows it late, by so many points (exponentially smoothed)."""
-    keep = math.exp(-1 / max(points, 1e-9))
-    return list(accumulate(load, lambda before, v: keep * before + (1 - keep) * v))
-
-
-def _share(cause: Sequence[float], line: Line, found: Finding, causes: Sequence[Sequence[float]]) -> float:
-    """How much of the growth the last of the causes explains, from the first eighth of the growing part on."""
-    weight = least_squares(causes, line.y)[1][-1]
-    part = cause[next(i for i, x in enumerate(line.x) if x >= found.begin) :]
-    few = max(1, len(part) // 8)
-    moved = median(part[-few:]) - median(part[:few])
-    return weight * moved / found.grown if found.grown > 0 else 0.0
-
-
-# --- what grows along ---------------------------------------------------------------------------------
-
-
-def along(
-    times_a: Sequence[float], values_a: Sequence[float], times_b: Sequence[float], values_b: Sequence[float]
-) -> float | None:
-    """How well b goes along with a, -1 to 1: the mean of the rank correlations of levels and of increments.
-
-    Both are taken over the time that they share, in 8 to 20 stretches. None where that is too short or one of them
-    never moves. Two steady growths that have nothing to do with each other agree in level (1.0) but not in the
-    unevenness of their increments (about 0), so they come out near 0.5; what is above 0.7 also speeds up and slows
-    down together. It says nothing of which drives which, and a perfectly even growth has no unevenness to compare."""
-    a, b = finite(times_a, values_a), finite(times_b, values_b)
-    if not a.x or not b.x:
-        return None
-    begin, end = max(a.x[0], b.x[0]), min(a.x[-1], b.x[-1])
-    inside = min(sum(begin <= x <= end for x in line.x) for line in (a, b))
-    count = min(20, inside // 3)
-    if count < 8:
-        return None
-    one, two = _levels(a, begin, end, count), _levels(b, begin, end, count)
-    known = [i for i in range(count) if one[i] is not None and two[i] is not None]
-    if len(known) < 8:
-        return None
-    first, second = [one[i] or 0.0 for i in known], [two[i] or 0.0 for i in known]
-    level = spearman(first, second)
-    moves = spearman(*([y - x for x, y in pairwise(line)] for line in (first, second)))
-    return None if level is None else (level + (moves or 0.0)) / 2
-
-
-def _levels(line: Line, begin: float, end: float, count: int) -> list[float | None]:
-    edges = [bisect_right(line.x, begin + (end - begin) * i / count) for i in range(count + 1)]
-    edges[0] = next(i for i, x in enumerate(line.x) if x >= begin)
-    return [median(line.y[a:b]) if b > a else None for a, b in pairwise(edges)]

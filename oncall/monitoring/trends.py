@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from oncall.clients.many import ranges
 from oncall.clients.prometheus import Matrix, Prometheus
 from oncall.diagnosis.bounds import Bounds, bounds
+from oncall.diagnosis.lines import LEAST
 from oncall.diagnosis.shift import floor_of
-from oncall.diagnosis.trend import LEAST, Trend, leak
+from oncall.diagnosis.trend import Trend, leak
 from oncall.model import Absence, Unavailable, Unseen
 from oncall.model_alerts import Trending
 from oncall.model_service import Service, SignalSpec

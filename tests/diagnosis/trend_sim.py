@@ -4,11 +4,27 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
+from oncall.diagnosis.trend import Trend, leak
+
 Shape = Callable[[float], float]
 Course = tuple[list[float], list[float], float]
 """Times (Unix s), values, and the size of what happens in them."""
 GRIDS = ((120, 1.0), (260, 15.0), (780, 5.0), (96, 60.0), (2016, 300.0))
 """Points and seconds between: from two minutes each second to a week each five minutes."""
+
+
+def verdict(
+    times: list[float],
+    values: list[float],
+    floor: float = 0.0,
+    *,
+    limit: float | None = None,
+    restarted: float | None = None,
+    load: tuple[list[float], list[float]] | None = None,
+) -> Trend:
+    found = leak(times, values, limit=limit, floor=floor, restarted=restarted, load=load)
+    assert found is not None
+    return found
 
 
 def drawn(noise: random.Random, shape: Shape, most: float = 0.06) -> Course:
