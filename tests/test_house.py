@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "yamlnodes": {"errors", "yamlwords"},
     "yamltext": {"errors", "units", "yamlnodes", "yamlwords"},
     "promql": {"errors", "model", "units"},
-    "signals": WORDS | {"promql", "clients"},
+    "signals": WORDS | {"promql"},
     "config": WORDS | YAML | {"config_checked", "config_rules", "promql", "signals"},
     "config_checked": WORDS | {"config_rules"},
     "config_rules": WORDS | YAML | {"promql", "signals"},

@@ -9,12 +9,13 @@ from itertools import pairwise
 from oncall.clients.http import HttpServer
 from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector, several
 from oncall.clients.scrape import Scrape, scrape
+from oncall.clients.scrape_signals import from_scrapes, scrape_names
 from oncall.diagnosis.few import Short, chance_decides, counted
 from oncall.diagnosis.shift import median
 from oncall.model import Absence, Column, Frozen, SignalReading, StepReading, Table, Unavailable
 from oncall.model_service import Service, SignalSpec
 from oncall.numbers import duration
-from oncall.signals import PromQL, ages_promql, from_scrapes, scrape_names, to_promql, together
+from oncall.signals import PromQL, ages_promql, to_promql, together
 
 POINTS = 240
 """How many points of history are asked for: enough for a robust spread, little to send."""

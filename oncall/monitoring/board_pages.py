@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from oncall.clients.http import HttpServer
 from oncall.clients.scrape import Scrape, scrape
+from oncall.clients.scrape_signals import from_scrapes, scrape_names
 from oncall.model import Absence, Unavailable
 from oncall.model_service import Service, SignalSpec
 from oncall.monitoring.board_metrics import Reading
-from oncall.signals import from_scrapes, scrape_names
 
 UNREACHED = frozenset({Absence.DOWN, Absence.TIMEOUT})
 _UNDEFINED = Unavailable(kind=Absence.UNDEFINED, reason="undefined: nothing happened between two scrapes")

@@ -81,8 +81,8 @@ class Measure:
     async def _since_base(self, found: Gathered) -> tuple[Gathered, float]:
         """With what is counted since the first page of this stretch, and how many seconds that is ago."""
         from oncall.clients.scrape import scrape
+        from oncall.clients.scrape_signals import scrape_names
         from oncall.diagnosis.metrics import from_pages
-        from oncall.signals import scrape_names
 
         counted = {n: s for n, s in self.asking.signals.items() if events_of(s)}
         names = frozenset().union(*map(scrape_names, counted.values()))

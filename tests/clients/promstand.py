@@ -7,12 +7,19 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
+
 from oncall.clients.prometheus import Prometheus, Sample, Vector
 from oncall.lab.servers import Server, find_prometheus, start_prometheus, stop
-from oncall.model_service import PrometheusAt
+from oncall.model_service import PrometheusAt, SignalSpec
 
 KEEP = "60d"
 """A history that was made up is as old as a test wants it."""
+
+
+def signal(**form: object) -> SignalSpec:
+    """Of one form, as a file says it."""
+    return msgspec.convert(form, SignalSpec)
 
 
 def backfill(folder: Path, lines: Sequence[str], block: str = "2h") -> None:
