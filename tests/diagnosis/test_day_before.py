@@ -1,0 +1,123 @@
+"""A growth within the hour is no leak where the same process was as high in the day before: a real Prometheus."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from oncall.diagnosis.engine import Ask
+from oncall.diagnosis.run import judged, look, planned
+from oncall.lab.servers import start_prometheus, stop
+from oncall.model import Confidence, Diagnosis, Severity
+from oncall.model_service import Limits, PrometheusAt, Service
+from oncall.runbook.loader import library
+from tests.clients.promstand import KEEP, backfill
+
+SCRAPE_S = 30
+LONG_S = 27 * 3600
+HOUR, DAY, MB = 3600, 86_400, 1e6
+BOOKS = library()
+
+Life = Callable[[int], tuple[float, float]]
+"""By the seconds ago: the process's memory in MB, and how many seconds ago it was started."""
+
+
+def saw(ago: int) -> float:
+    """Collected every three hours; 20 minutes of a tooth are to come."""
+    return 600 + 600 * ((-ago - 1200) % (3 * HOUR)) / (3 * HOUR)
+
+
+def nightly(ago: int) -> float:
+    """A job of each night takes 600 MB within 50 minutes, and gives them back after 75. It began 35 minutes ago."""
+    since = (35 * 60 - ago) % DAY
+    return 600 + (600 * min(since / 3000, 1) if since < 4500 else 0)
+
+
+LIVES: dict[str, Life] = {
+    "saw": lambda ago: (saw(ago), 10 * DAY),
+    "nightly": lambda ago: (nightly(ago), 10 * DAY),
+    "young_leak": lambda ago: (600 + 400 * max(0, 1 - ago / 3000), 10 * DAY),
+    "old_leak": lambda ago: (300 + 90 * max(0, 12 - ago / HOUR), 10 * DAY),
+    # Ended by the kernel every five hours: 320 MB an hour, and the last one is two hours old
+    "killed": lambda ago: (
+        300 + 320 * ((2 * HOUR - ago) % (5 * HOUR)) / HOUR,
+        2 * HOUR + 5 * HOUR * max(0, -((2 * HOUR - ago) // (5 * HOUR))),
+    ),
+}
+"""Each at 38 requests a second, with caches, queues and sockets that stay as they are."""
+
+
+def lines(end: int) -> Iterator[str]:
+    found: dict[str, list[str]] = {}
+    for job, life in LIVES.items():
+        labels = f'job="{job}",instance="a:1"'
+        for ago in range(LONG_S, -1, -SCRAPE_S):
+            memory, started = life(ago)
+            for name, value in (
+                ("process_resident_memory_bytes", (memory + (ago // SCRAPE_S * 7919 % 11 - 5)) * MB),
+                ("process_start_time_seconds", end - started),
+                ("http_requests_total", (LONG_S - ago) * 38),
+                ("cache_entries", 40_000 + ago // SCRAPE_S * 31 % 7),
+                ("message_queue_depth", 7 + ago // SCRAPE_S * 31 % 3),
+                ("process_open_fds", 42),
+                ("db_connection_pool_active", 2),
+                ("db_connection_pool_size", 20),
+                ("db_connection_pool_waiting", 0),
+            ):
+                more = ',status="200",endpoint="/"' if name == "http_requests_total" else ""
+                found.setdefault(name, []).append(f"{name}{{{labels}{more}}} {value} {end - ago}")
+    for rows in found.values():
+        yield from rows
+
+
+Asked = Callable[[str, float], Diagnosis]
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
+    folder, end = tmp_path_factory.mktemp("day"), int(time.time()) - DAY
+    backfill(folder, list(lines(end)))
+    server = start_prometheus(folder, {}, keep=KEEP)
+
+    def diagnosed(job: str, baseline_s: float) -> Diagnosis:
+        at = PrometheusAt(url=server.url, selector={"job": job})
+        service = Service(prometheus=at, limits=Limits(memory=int(2000 * MB)))
+        asking = planned(service, BOOKS, ["memory"])
+        when = Ask(at=datetime.fromtimestamp(end, UTC), baseline_s=baseline_s, timeout_s=20)
+        found, took = asyncio.run(look(asking, service, when, lambda *_: None))
+        (report,) = judged("bot", service, asking, found, took)
+        return report
+
+    try:
+        yield diagnosed
+    finally:
+        stop(server)
+
+
+def sure(report: Diagnosis) -> list[str]:
+    return [c.id for c in report.causes if c.confidence in (Confidence.CONFIRMED, Confidence.LIKELY)]
+
+
+@pytest.mark.parametrize("job", ["saw", "nightly"])
+@pytest.mark.parametrize("baseline_s", [1800, 3600, 2 * HOUR])
+def test_what_comes_and_goes_is_no_leak(ask: Asked, job: str, baseline_s: float) -> None:
+    report = ask(job, baseline_s)
+    assert report.severity is Severity.OK, report.summary
+    assert not sure(report)
+
+
+def test_the_reason_is_told(ask: Asked) -> None:
+    left = next(s for s in ask("saw", 3600).signals if s.id == "memory_left")
+    assert left.reason == "does not apply: the same process was as high in the day before, and came back"
+
+
+@pytest.mark.parametrize("job", ["young_leak", "old_leak", "killed"])
+@pytest.mark.parametrize("baseline_s", [1800, 3600, 2 * HOUR])
+def test_a_leak_stays_one(ask: Asked, job: str, baseline_s: float) -> None:
+    """Also one that has lasted for half a day, and one whose process before had more, until it was ended."""
+    report = ask(job, baseline_s)
+    left = next(s for s in report.signals if s.id == "memory_left")
+    assert left.severity in (Severity.WARNING, Severity.CRITICAL), left
+    assert report.severity is not Severity.OK
