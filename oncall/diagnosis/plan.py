@@ -148,7 +148,7 @@ def _needed(runbook: Runbook) -> set[str]:
 def _asks(spec: SignalSpec) -> SignalSpec:
     """The form alone: two runbooks may give one number other words and bounds."""
     return msgspec.structs.replace(
-        spec, title=None, unit=None, warning=None, critical=None, share_of=None, below=False
+        spec, title=None, unit=None, warning=None, critical=None, share_of=None, below=False, optional=False
     )
 
 

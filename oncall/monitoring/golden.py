@@ -20,8 +20,6 @@ from oncall.units import promql_duration
 
 GOLDEN = ("request_rate", "error_ratio", "latency_p95", "pool_active", "memory", "cpu", "instances_up")
 """Traffic, errors, latency, what runs full and who is there; their forms and bounds stand in signals.yaml."""
-_NOT_EVERYWHERE = frozenset({"instances_up"})
-"""What not every server can tell, and no look at one instance: where it is not known, it decides nothing."""
 POINTS = 60
 """Of a course: what a sparkline shows at most."""
 _COUNT_S = 600.0
@@ -374,9 +372,11 @@ def _report(one: Wanted, name: str, read: Read, values: Mapping[str, float]) -> 
 
 
 def decides(one: Wanted, signal: SignalReport) -> bool:
-    """Whether it takes part in the verdict: those that have a bound, and those that are not well."""
-    if signal.id in _NOT_EVERYWHERE and signal.value is None:
+    """Whether it takes part in the verdict: those that have a bound, and those that are not well. What not every
+    service has decides nothing where it is not known."""
+    spec = one.specs[signal.id]
+    if spec.optional and signal.value is None:
         return False
-    limit = threshold(signal.id, one.specs[signal.id], one.service)
+    limit = threshold(signal.id, spec, one.service)
     bounded = limit.warning is not None or limit.critical is not None
     return bounded or signal.severity in (Severity.WARNING, Severity.CRITICAL)

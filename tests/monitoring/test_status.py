@@ -18,7 +18,7 @@ from oncall.model_service import HttpBackend, Limits, PrometheusAt, Service, Sig
 from oncall.model_status import LastAction, StatusOfAll, StatusReport
 from oncall.monitoring.alerts import Look, issues_of
 from oncall.monitoring.escalation import policy
-from oncall.monitoring.golden import Measured, Read, wanted
+from oncall.monitoring.golden import Measured, Read, decides, reports, wanted
 from oncall.monitoring.status import How, look
 from oncall.monitoring.status_report import Issues, Seen, Subject, report
 from oncall.runbook.loader import library
@@ -211,6 +211,19 @@ def test_without_a_limit_memory_cannot_be_judged(prom: Server) -> None:
     (gap,) = found.unseen
     assert (gap.what, gap.reason) == ("Memory", "limits.memory is not known")
     assert gap.hint == "set it under `limits:` in the service file"
+
+
+def test_what_not_every_service_has_decides_where_it_is_known() -> None:
+    known = library().signals
+    own = {**known, "pool_active": replace(known["pool_active"], optional=True)}
+    nothing = Unavailable(kind=Absence.NO_DATA, reason="no data")
+    for signals, more in ((known, {"pool_active"}), (own, set[str]())):
+        one = wanted("bot", Service(), signals)
+        deciding = {s.id for s in reports(one, nothing) if decides(one, s)}
+        assert deciding == {"error_ratio", "latency_p95", "memory"} | more
+        read = {n: Read(now=1.0, source="prometheus", query=None) for n in signals}
+        deciding = {s.id for s in reports(one, Measured(signals=read)) if decides(one, s)}
+        assert deciding >= {"instances_up", "pool_active"}
 
 
 def test_health_counts_and_names_the_issue(prom: Server) -> None:
