@@ -1,6 +1,7 @@
 """What tests of several rooms share: the program as a process, and one healthy lab to look at."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 if os.environ.get("CI"):
     settings.load_profile("steady")
+
+# A shell that runs the suite in the background (`tests/run &`) has it ignore Ctrl-C, and so would every program that
+# the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
