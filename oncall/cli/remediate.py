@@ -1,8 +1,9 @@
 """`oncall remediate`: the plan of an action; with --confirm the act, and whether it helped."""
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from functools import wraps
+from inspect import Signature, signature
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,8 @@ from oncall.cli.diagnose import TIMEOUT, complete_alert, complete_issue
 from oncall.errors import Exit, UsageFault
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from oncall.model_acts import ActionPlan, Remediation
     from oncall.remediation.action import Action
     from oncall.remediation.wanted import Wanted
@@ -75,9 +78,12 @@ ReasonOption = Annotated[
 ]
 
 
-@app.command(short_help="Restart the service.")
-def restart(
+# --- what all actions share ----------------------------------------------------------------------
+
+
+def _do(
     ctx: typer.Context,
+    make: "Callable[[], Action]",
     confirm: ConfirmOption = False,
     plan: PlanOption = None,
     issue: IssueOption = None,
@@ -91,41 +97,71 @@ def restart(
     config: ConfigOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Restart the service: its systemd unit, or `restart.command` of the service file."""
+    """Plans, or acts; prints what came of it and leaves with its exit code."""
     options = common.settle(ctx, service, config, output)
+    from oncall.remediation.wanted import Wanted
+
+    action = make()
+    if issue is not None and alert is not None:
+        raise UsageFault("--issue and --alert were both given", hint="Give one of them.")
+    wanted = Wanted(
+        action=action,
+        confirm=confirm,
+        issue=issue,
+        alert=alert,
+        plan=plan,
+        # None at all is a wait as well: one look.
+        wait_s=0.0 if wait in ("0", "0s") else seconds("--wait", wait or WAIT),
+        overrides=tuple(override or ()),
+        reason=reason,
+        runbooks=runbooks,
+        timeout_s=seconds("--timeout", timeout or TIMEOUT),
+        address=options.address(runbooks),
+        argv=tuple(sys.argv[1:]),
+    )
+    _run(options, wanted)
+
+
+def acting(make: "Callable[..., Action]") -> "Callable[..., None]":
+    """The command of an action: `make`'s own options, which say what it would do, before those that all share."""
+
+    @wraps(make)
+    def command(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401 - as the signature says
+        own = {name: given.pop(name) for name in signature(make).parameters}
+        _do(ctx, lambda: make(**own), **given)
+
+    # typer reads the options here, and their types from the annotations
+    context, _, *shared = signature(_do).parameters.values()
+    taken = [context, *signature(make).parameters.values(), *shared]
+    command.__annotations__ = {p.name: p.annotation for p in taken}
+    command.__signature__ = Signature(taken)  # type: ignore[attr-defined]
+    return command
+
+
+# --- the actions ---------------------------------------------------------------------------------
+
+
+@app.command(short_help="Restart the service.")
+@acting
+def restart() -> "Action":
+    """Restart the service: its systemd unit, or `restart.command` of the service file."""
     from oncall.remediation.actions.restart import Restart
 
-    common_words = (confirm, plan, issue, alert, wait, override, reason, runbooks, timeout)
-    _do(options, Restart(), *common_words)
+    return Restart()
 
 
 @app.command("restart-database", short_help="Restart its Postgres.")
-def restart_database(
-    ctx: typer.Context,
-    confirm: ConfirmOption = False,
-    plan: PlanOption = None,
-    issue: IssueOption = None,
-    alert: AlertOption = None,
-    wait: WaitOption = None,
-    override: OverrideOption = None,
-    reason: ReasonOption = None,
-    runbooks: RunbooksOption = None,
-    timeout: UsualTimeoutOption = None,
-    service: ServiceOption = None,
-    config: ConfigOption = None,
-    output: OutputOption = None,
-) -> None:
+@acting
+def restart_database() -> "Action":
     """Restart the service's Postgres: `postgres.unit` or `postgres.restart.command` of the service file."""
-    options = common.settle(ctx, service, config, output)
     from oncall.remediation.actions.restart_database import RestartDatabase
 
-    common_words = (confirm, plan, issue, alert, wait, override, reason, runbooks, timeout)
-    _do(options, RestartDatabase(), *common_words)
+    return RestartDatabase()
 
 
 @app.command("kill-queries", short_help="Cancel statements or end sessions.")
+@acting
 def kill_queries(
-    ctx: typer.Context,
     older_than: Annotated[
         str | None,
         typer.Option("--older-than", metavar="DURATION", help="Statements that run longer, such as 60s."),
@@ -155,26 +191,13 @@ def kill_queries(
         bool, typer.Option("--terminate", help="End the session; without it, its statement is cancelled.")
     ] = False,
     most: Annotated[int, typer.Option("--max", metavar="N", help="At most so many, oldest first.")] = 5,
-    confirm: ConfirmOption = False,
-    plan: PlanOption = None,
-    issue: IssueOption = None,
-    alert: AlertOption = None,
-    wait: WaitOption = None,
-    override: OverrideOption = None,
-    reason: ReasonOption = None,
-    runbooks: RunbooksOption = None,
-    timeout: UsualTimeoutOption = None,
-    service: ServiceOption = None,
-    config: ConfigOption = None,
-    output: OutputOption = None,
-) -> None:
+) -> "Action":
     """Cancel statements, or end sessions, in the service's Postgres: exactly those that the plan names."""
-    options = common.settle(ctx, service, config, output)
     from oncall.remediation.actions.kill_queries import KillQueries, parse_pid
 
     if most < 1:
         raise UsageFault(f"--max {most}: expected at least 1")
-    action = KillQueries(
+    return KillQueries(
         older_than_s=seconds("--older-than", older_than) if older_than is not None else None,
         pids=tuple(parsed("--pid", parse_pid, text) for text in pid or ()),
         blockers=blockers,
@@ -185,12 +208,11 @@ def kill_queries(
         terminate=terminate,
         most=most,
     )
-    _do(options, action, confirm, plan, issue, alert, wait, override, reason, runbooks, timeout)
 
 
 @app.command("flush-cache", short_help="Remove cache keys by prefix.")
+@acting
 def flush_cache(
-    ctx: typer.Context,
     prefix: Annotated[
         list[str] | None,
         typer.Option(
@@ -202,55 +224,27 @@ def flush_cache(
     everything: Annotated[
         bool, typer.Option("--all", help="The whole database, if it holds nothing but cache.")
     ] = False,
-    confirm: ConfirmOption = False,
-    plan: PlanOption = None,
-    issue: IssueOption = None,
-    alert: AlertOption = None,
-    wait: WaitOption = None,
-    override: OverrideOption = None,
-    reason: ReasonOption = None,
-    runbooks: RunbooksOption = None,
-    timeout: UsualTimeoutOption = None,
-    service: ServiceOption = None,
-    config: ConfigOption = None,
-    output: OutputOption = None,
-) -> None:
+) -> "Action":
     """Remove cache keys from the service's Redis by prefix: never a queue, a stream or a protected key."""
-    options = common.settle(ctx, service, config, output)
     from oncall.remediation.actions.flush_cache import FlushCache
 
-    action = FlushCache(prefixes=tuple(prefix or ()), all=everything)
-    _do(options, action, confirm, plan, issue, alert, wait, override, reason, runbooks, timeout)
+    return FlushCache(prefixes=tuple(prefix or ()), all=everything)
 
 
 @app.command("resize-pool", short_help="Write another pool size.")
+@acting
 def resize_pool(
-    ctx: typer.Context,
     to: Annotated[int | None, typer.Option("--to", metavar="N", help="The new size of the pool.")] = None,
     undo: Annotated[
         bool, typer.Option("--undo", help="Put the file back as it was before the last change.")
     ] = False,
-    confirm: ConfirmOption = False,
-    plan: PlanOption = None,
-    issue: IssueOption = None,
-    alert: AlertOption = None,
-    wait: WaitOption = None,
-    override: OverrideOption = None,
-    reason: ReasonOption = None,
-    runbooks: RunbooksOption = None,
-    timeout: UsualTimeoutOption = None,
-    service: ServiceOption = None,
-    config: ConfigOption = None,
-    output: OutputOption = None,
-) -> None:
+) -> "Action":
     """Write another pool size into the service's own settings file; it counts from the next restart on."""
-    options = common.settle(ctx, service, config, output)
     from oncall.remediation.actions.resize_pool import ResizePool
 
     if undo == (to is not None):
         raise UsageFault("resize-pool: expected either --to N or --undo")
-    action = ResizePool(to=to, undo=undo)
-    _do(options, action, confirm, plan, issue, alert, wait, override, reason, runbooks, timeout)
+    return ResizePool(to=to, undo=undo)
 
 
 @app.command(short_help="Explain every guard.")
@@ -281,43 +275,7 @@ def guards(
         console.print(guards_page(known, width=console.width, ascii_only=ascii_only))
 
 
-# --- what all actions share ----------------------------------------------------------------------
-
-
-def _do(
-    options: Options,
-    action: "Action",
-    confirm: bool,
-    plan: str | None,
-    issue: str | None,
-    alert: str | None,
-    wait: str | None,
-    override: list[str] | None,
-    reason: str | None,
-    runbooks: Path | None,
-    timeout: str | None,
-) -> None:
-    """Plans, or acts; prints what came of it and leaves with its exit code."""
-    from oncall.remediation.wanted import Wanted
-
-    if issue is not None and alert is not None:
-        raise UsageFault("--issue and --alert were both given", hint="Give one of them.")
-    wanted = Wanted(
-        action=action,
-        confirm=confirm,
-        issue=issue,
-        alert=alert,
-        plan=plan,
-        # None at all is a wait as well: one look.
-        wait_s=0.0 if wait in ("0", "0s") else seconds("--wait", wait or WAIT),
-        overrides=tuple(override or ()),
-        reason=reason,
-        runbooks=runbooks,
-        timeout_s=seconds("--timeout", timeout or TIMEOUT),
-        address=options.address(runbooks),
-        argv=tuple(sys.argv[1:]),
-    )
-    _run(options, wanted)
+# --- planning and acting ---------------------------------------------------------------------------
 
 
 def _run(options: Options, wanted: "Wanted") -> None:
