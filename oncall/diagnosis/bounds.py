@@ -57,6 +57,30 @@ def in_force(base: SignalSpec, own: SignalSpec | None, *, ours: bool = False) ->
     )
 
 
+def spec_of(name: str, signals: Mapping[str, SignalSpec], service: Service) -> SignalSpec:
+    """The form in force of one of a runbook's signals.
+
+    A formula that is the name of another signal, and no more, is that signal under a name of its own: where it has
+    no bounds, it has the unit and the bounds in force of that one, the service file's too. Raises ConfigError."""
+    return in_force(_named_after(signals[name], signals, service), service.signals.get(name))
+
+
+def _named_after(base: SignalSpec, signals: Mapping[str, SignalSpec], service: Service) -> SignalSpec:
+    other = signals.get(base.value or "")
+    if other is None or base.warning is not None or base.critical is not None:
+        return base
+    theirs = in_force(other, service.signals.get(base.value or ""))
+    found = threshold(base.value or "", theirs, service)
+    return msgspec.structs.replace(
+        base,
+        unit=base.unit or theirs.unit,
+        warning=found.warning,
+        critical=found.critical,
+        share_of=found.share_of,
+        below=theirs.below,
+    )
+
+
 class Bounds(Frozen, frozen=True):
     """In the signal's unit. `missing`: what they are a share of is not known, so nothing can be judged by them."""
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from oncall.diagnosis.bounds import in_force
+from oncall.diagnosis.bounds import spec_of
 from oncall.diagnosis.readings import Gathered, Readings, absence_of_backend, trended
 from oncall.model import Absence, Frozen, SignalReading, StepReading, Table, Unavailable
 from oncall.model_service import Service, SignalSpec
@@ -160,22 +160,18 @@ def _key(signals: Mapping[str, SignalSpec], issue: str, name: str) -> str:
 def specs_of(runbook: Runbook, service: Service) -> dict[str, SignalSpec]:
     """The signals that a runbook shows; where the service file has a form of its own, with the runbook's words."""
     known = {**runbook.signals, **service.signals}
-    return {n: _spec(runbook, service, n) for n in runbook.shown if n in known}
+    return {n: spec_of(n, runbook.signals, service) for n in runbook.shown if n in known}
 
 
 def _context(runbook: Runbook, service: Service) -> dict[str, SignalSpec]:
     if not trended(runbook):
         return {}
     more = (n for n in _CONTEXT if n in runbook.signals and n not in runbook.shown)
-    return {n: spec for n in more if _of_metrics(spec := _spec(runbook, service, n))}
+    return {n: spec for n in more if _of_metrics(spec := spec_of(n, runbook.signals, service))}
 
 
 def _of_metrics(spec: SignalSpec) -> bool:
     return spec.step is None and spec.up is None and spec.value is None
-
-
-def _spec(runbook: Runbook, service: Service, name: str) -> SignalSpec:
-    return in_force(runbook.signals[name], service.signals.get(name))
 
 
 def _questions(steps: Iterable[StepSpec]) -> dict[str, Question]:

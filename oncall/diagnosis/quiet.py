@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from oncall.diagnosis.bounds import in_force, threshold
+from oncall.diagnosis.bounds import spec_of, threshold
 from oncall.diagnosis.shift import CLEAR_SHIFT, floor_of, rose_at
 from oncall.model import Severity, Unavailable, Unseen
 from oncall.model_service import Service
@@ -43,7 +43,7 @@ def _rising(runbook: Runbook, service: Service, readings: "Readings") -> Iterato
     A formula has no history: what it compares with the usual has one. There a rise counts that is as large as the
     formula's bound: a smaller one is no symptom."""
     for name in runbook.spec.symptoms:
-        spec = in_force(runbook.signals[name], service.signals.get(name))
+        spec = spec_of(name, runbook.signals, service)
         if name in readings.signals:
             yield name, floor_of(runbook.signals[name].unit)
             continue

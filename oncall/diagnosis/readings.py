@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from oncall.diagnosis.along import along
-from oncall.diagnosis.bounds import Bounds, in_force, own_expression, threshold
+from oncall.diagnosis.bounds import Bounds, own_expression, spec_of, threshold
 from oncall.diagnosis.lines import LEAST
 from oncall.diagnosis.quiet import as_bad_before, as_ever, quiet_until
 from oncall.diagnosis.shift import ENOUGH_SAMPLES, Change, change, floor_of
@@ -245,7 +245,7 @@ class Facts:
 
     def spec(self, name: str) -> SignalSpec:
         """The form in force of a signal: the service file's with the runbook's words, else the runbook's."""
-        return in_force(self.runbook.signals[name], self.service.signals.get(name))
+        return spec_of(name, self.runbook.signals, self.service)
 
     def reading(self, name: str) -> SignalReading:
         """A signal as it was read; one that is a formula as it comes out."""

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from oncall.clients.pg_text import fill
 from oncall.clients.postgres import load_sql
-from oncall.diagnosis.bounds import threshold
+from oncall.diagnosis.bounds import spec_of, threshold
 from oncall.diagnosis.plan import question
 from oncall.model import Unavailable
 from oncall.model_service import Service, SignalSpec
@@ -27,10 +27,7 @@ def runbook_text(runbook: Runbook, service: Service) -> ShownRunbook:
         issue=runbook.issue,
         title=runbook.title,
         path=str(runbook.path),
-        signals=tuple(
-            _signal(n, service.signals.get(n, runbook.signals[n]), runbook.signals[n], service)
-            for n in runbook.shown
-        ),
+        signals=tuple(_signal(n, spec_of(n, runbook.signals, service), service) for n in runbook.shown),
         values=dict(runbook.spec.values),
         steps=tuple(_step(n, s, service) for n, s in runbook.spec.steps.items()),
         causes=tuple(_cause(f"{runbook.issue}.{n}", c) for n, c in runbook.spec.causes.items()),
@@ -42,15 +39,15 @@ def _promql(spec: SignalSpec, service: Service) -> str:
     return to_promql(spec, selector, service.windows.rate).text
 
 
-def _signal(name: str, spec: SignalSpec, base: SignalSpec, service: Service) -> ShownSignal:
+def _signal(name: str, spec: SignalSpec, service: Service) -> ShownSignal:
     query = None if spec.step or spec.up or spec.value else _promql(spec, service)
-    bounds = threshold(name, base, service)
-    way = "below" if base.below else "above"
+    bounds = threshold(name, spec, service)
+    way = "below" if spec.below else "above"
     said = [f"{k} {way} {v:g}" for k in ("warning", "critical") if (v := getattr(bounds, k)) is not None]
     of = f" of {bounds.share_of}" if bounds.share_of and said else ""
     return ShownSignal(
         id=name,
-        title=spec.title or base.title or name,
+        title=spec.title or name,
         query=query or spec.value or (f"step {spec.step}" if spec.step else f"whether {spec.up} answers"),
         bounds=", ".join(said) + of,
     )

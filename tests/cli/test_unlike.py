@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from oncall.diagnosis.bounds import spec_of
 from oncall.errors import Exit
 from oncall.lab.servers import start_prometheus, stop
+from oncall.model_service import Service
 from oncall.runbook.loader import library
 from tests.cli.program import Program, Said, signal, step
 from tests.clients.ollamastand import model, ollama
@@ -264,9 +266,22 @@ def test_since_when_it_is_gone_is_not_since_when_requests_are_turned_away(
 
 def test_the_issue_and_the_status_judge_it_alike() -> None:
     books = library()
-    ours, theirs = books.runbook("errors").signals["instances"], books.signals["instances_up"]
+    ours = spec_of("instances", books.runbook("errors").signals, Service())
+    theirs = books.signals["instances_up"]
     assert ours.value == "instances_up"
+    assert (theirs.warning, theirs.critical, theirs.below) == (1, 0.5, True)
     assert (ours.warning, ours.critical, ours.below) == (theirs.warning, theirs.critical, theirs.below)
+
+
+def test_a_team_says_how_many_may_be_gone(program: Program, tmp_path: Path) -> None:
+    """By its bounds of instances_up, which the issue and the status both go by."""
+    with told(tmp_path, three(2400)) as url:
+        for bounds, wanted in (({"warning": 0.6}, "ok"), ({"critical": 0.7}, "critical")):
+            own = entry(url, thresholds={"instances_up": bounds})
+            status, errors = served(program, own, ("status",), ("diagnose", "errors"))
+            assert signal(status.json, "instances_up")["severity"] == wanted
+            assert (errors.json["severity"], signal(errors.json, "instances")["severity"]) == (wanted, wanted)
+            assert signal(errors.json, "instances")["critical"] == bounds.get("critical")
 
 
 def test_where_nothing_is_scraped_nobody_is_missed(program: Program, tmp_path: Path) -> None:

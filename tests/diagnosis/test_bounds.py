@@ -2,7 +2,7 @@
 
 import pytest
 
-from oncall.diagnosis.bounds import bounds, in_force
+from oncall.diagnosis.bounds import bounds, in_force, spec_of
 from oncall.errors import ConfigError
 from oncall.model import Severity
 from oncall.model_service import Limits, Service, SignalSpec, Threshold
@@ -49,3 +49,33 @@ def test_bounds_that_are_shares() -> None:
     own = bounds("pool", POOL, Service(thresholds={"pool": Threshold(critical=5)}), {})
     assert own.severity(6) is Severity.CRITICAL
     assert own.severity(None) is Severity.UNKNOWN
+
+
+def test_a_signal_under_another_name_has_its_bounds_wherever_they_are_set() -> None:
+    signals = {
+        "free": FREE,
+        "pool": POOL,
+        "room": SignalSpec(title="Room", value="free"),
+        "in_use": SignalSpec(value="pool"),
+        "strict": SignalSpec(value="free", unit="bytes", warning=50, below=True),
+        "half": SignalSpec(value="free / 2"),
+    }
+    room = spec_of("room", signals, Service())
+    assert (room.title, room.value, room.unit, room.warning, room.below) == (
+        "Room",
+        "free",
+        "bytes",
+        20,
+        True,
+    )
+    assert spec_of("in_use", signals, Service()).share_of == POOL.share_of
+    own = Service(thresholds={"free": Threshold(critical=5)})
+    assert (spec_of("room", signals, own).warning, spec_of("room", signals, own).critical) == (None, 5)
+    form = Service(signals={"free": SignalSpec(gauge="free_mb", unit="MB", warning=2)})
+    assert (spec_of("room", signals, form).unit, spec_of("room", signals, form).warning) == ("MB", 2)
+    # Bounds of its own, or a formula that is more than a name, mean something else
+    assert spec_of("strict", signals, own) == signals["strict"]
+    assert spec_of("half", signals, own) == signals["half"]
+    # What is said of the name itself comes first
+    both = Service(thresholds={"free": Threshold(critical=5), "room": Threshold(warning=9)})
+    assert bounds("room", spec_of("room", signals, both), both, {}).warning == 9
