@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from oncall.diagnosis.engine import Ask
 from oncall.diagnosis.plan import Plan
-from oncall.diagnosis.readings import Gathered
+from oncall.diagnosis.readings import Facts, Gathered
 from oncall.diagnosis.run import judged, look
 from oncall.model import Absence, Diagnosis, Severity, SignalReading, SignalReport, Unavailable
 from oncall.model_service import Service, SignalSpec
@@ -39,6 +39,7 @@ def symptoms_of(found: Sequence[Diagnosis]) -> dict[str, SignalReport]:
 @dataclass
 class Measure:
     """How the symptoms are measured: by looks at /metrics where that is the whole service, else by Prometheus.
+    What was bad and no page can tell (a trend, an expression of Prometheus) is asked of Prometheus in either case.
 
     What is counted (ratios, quantiles, means, rates) is taken over all of a stretch that begins right after the act,
     and is not known before enough events came. Where it is known to be bad, that may be the act's own wake (requests
@@ -51,6 +52,8 @@ class Measure:
     session: "Opened | None"
     bad: Mapping[str, float] = field(default_factory=dict)
     """The counted symptoms that were bad, by their key in the plan, and what they were."""
+    trouble: frozenset[str] = frozenset()
+    """All symptoms that were bad, by their id."""
     timeout_s: float = LOOK_S
     _scraped: bool = field(default=True)
     _began_s: float = 0.0
@@ -60,13 +63,10 @@ class Measure:
 
     async def now(self, since_s: float) -> dict[str, SignalReport]:
         """The symptoms `since_s` seconds after the act."""
-        service, stretch_s, window = self.service, since_s - self._began_s, None
-        if self._scraped:
-            service = replace(service, prometheus=None)
-        else:
-            window = max(stretch_s, _LEAST_WINDOW_S)
-        ask = Ask(timeout_s=self.timeout_s, interval_s=INTERVAL_S, window_s=window)
-        gathered, took = await look(self.asking, service, ask, lambda *_: None, self.session)
+        stretch_s = since_s - self._began_s
+        window = max(stretch_s, _LEAST_WINDOW_S)
+        service = replace(self.service, prometheus=None) if self._scraped else self.service
+        gathered = await self._look(self.asking, service, None if self._scraped else window)
         if _lost(gathered):
             self.session = None
         over_s = _STRETCHED * stretch_s
@@ -74,9 +74,40 @@ class Measure:
             gathered, over_s = await self._since_base(gathered)
         known = {k for k in self.bad if self._is_known(k, gathered, over_s)}
         gathered = replace(gathered, signals={**gathered.signals, **self._unknown(known, gathered, over_s)})
-        found = symptoms_of(judged(self.name, service, self.asking, gathered, took))
+        found = self._judged(gathered, service)
         self._go_on({k: gathered.signals[k] for k in known if found[_id(k)].severity in BAD}, since_s)
+        if self._scraped and self.service.prometheus and (gaps := self._beyond_pages(found)):
+            told = self._judged(await self._with_history(gathered, window), self.service)
+            found |= {name: told[name] for name in gaps}
         return found
+
+    async def _look(self, asking: Plan, service: Service, window_s: float | None) -> Gathered:
+        ask = Ask(timeout_s=self.timeout_s, interval_s=INTERVAL_S, window_s=window_s)
+        return (await look(asking, service, ask, lambda *_: None, self.session))[0]
+
+    async def _with_history(self, found: Gathered, window_s: float) -> Gathered:
+        """The same with the signals as Prometheus has them; the other backends have been asked."""
+        metrics = replace(self.asking, runbooks=(), questions={})
+        told = await self._look(metrics, self.service, window_s)
+        span = {"at": told.at, "window_s": told.window_s, "baseline_s": told.baseline_s}
+        return replace(found, signals=told.signals, live=told.live, **span)
+
+    def _judged(self, gathered: Gathered, service: Service) -> dict[str, SignalReport]:
+        """The symptoms. One that was bad and no longer applies is well, as it is to a diagnosis: the time that is
+        left, of what does not grow."""
+        found = symptoms_of(judged(self.name, service, self.asking, gathered, 0))
+        for book in self.asking.runbooks:
+            facts = Facts(book, service, self.asking.readings(book, gathered))
+            for name in self.trouble.intersection(book.spec.symptoms):
+                now = facts.reading(name).now
+                if isinstance(now, Unavailable) and now.kind is Absence.NOT_APPLICABLE:
+                    found[name] = replace(found[name], severity=Severity.OK)
+        return found
+
+    def _beyond_pages(self, found: Symptoms) -> set[str]:
+        """What was bad and is not known, though it does not wait for events."""
+        counted = {_id(key) for key in self.bad}
+        return {n for n in self.trouble - counted if found[n].severity is Severity.UNKNOWN}
 
     async def _since_base(self, found: Gathered) -> tuple[Gathered, float]:
         """With what is counted since the first page of this stretch, and how many seconds that is ago."""
@@ -154,6 +185,7 @@ def measure(
         replace(wanted, signals={**wanted.signals, **events}),
         session,
         bad,
+        frozenset(n for n, report in (before or {}).items() if report.severity in BAD),
         _scraped=whole or service.prometheus is None,
     )
 
