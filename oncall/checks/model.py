@@ -10,20 +10,6 @@ from oncall.model_service import SignalSpec
 from oncall.runbook.model import Condition, Identifier, Runbook, StepSpec, Template
 from oncall.units import Duration
 
-PROBE_NAMES = (
-    "alerts",
-    "backups",
-    "capacity",
-    "certificates",
-    "disk",
-    "endpoints",
-    "health",
-    "links",
-    "optimise",
-    "rules",
-    "runbooks",
-    "trends",
-)
 Probe = Literal[
     "alerts",
     "backups",

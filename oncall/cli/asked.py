@@ -54,6 +54,13 @@ def parsed(option: str, parse: "Callable[[str], T]", text: str) -> T:
         raise UsageFault(f"{option}: {error}") from None
 
 
+def whole(option: str, text: str, most: int) -> int:
+    """A whole number from 1 to `most` that was typed."""
+    if not (text.isascii() and text.isdigit() and len(text) < 14 and 1 <= int(text) <= most):
+        raise UsageFault(f"{option}: {text!r} is not a whole number from 1 to {most}")
+    return int(text)
+
+
 def seconds(option: str, text: str) -> float:
     """A duration that was typed."""
     from oncall.units import parse_duration

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oncall.cli import common
+from oncall.cli.asked import moment, whole
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
 from oncall.errors import Exit, UsageFault
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from oncall.model_acts import AuditList, AuditShown, AuditVerified
 
 app = typer.Typer(help="What was done, by whom, why, and whether it helped.", no_args_is_help=True)
@@ -47,8 +46,8 @@ def list_(
 ) -> None:
     """List the actions of the audit log, newest first, each with its outcome; with -s those of one service."""
     options = common.settle(ctx, service, config, output)
-    count = _number("--last", last) if last is not None else MOST if since else LAST
-    begin = _since(since)
+    count = whole("--last", last, MOST) if last is not None else MOST if since else LAST
+    begin = moment("--since", since) if since is not None else None
     from oncall.remediation.audit_look import listed
 
     _check_action(action)
@@ -65,7 +64,7 @@ def show(
 ) -> None:
     """Show one action: who, from where, what, why, plan, guards, evidence, outcome, and whether it helped."""
     options = common.settle(ctx, service, config, output)
-    wanted = _number("NUMBER", number, most=10**12)
+    wanted = whole("NUMBER", number, 10**12)
     from oncall.remediation.audit_look import shown
 
     _print(shown(wanted), options)
@@ -88,23 +87,6 @@ def verify(
     found = verified()
     _print(found, options)
     raise typer.Exit(Exit.OK if found.whole else Exit.CRITICAL)
-
-
-def _number(name: str, text: str, most: int = MOST) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 14 and 1 <= int(text) <= most):
-        raise UsageFault(f"{name}: {text!r} is not a whole number from 1 to {most}")
-    return int(text)
-
-
-def _since(text: str | None) -> "datetime | None":
-    from datetime import UTC, datetime
-
-    from oncall.units import parse_time
-
-    try:
-        return parse_time(text, datetime.now(UTC)) if text is not None else None
-    except ValueError as wrong:
-        raise UsageFault(f"--since: {wrong}") from None
 
 
 def _check_action(name: str | None) -> None:

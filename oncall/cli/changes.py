@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oncall.cli import common
-from oncall.cli.asked import AtOption, BaselineOption, TimeoutOption, WindowOption, moment, seconds
+from oncall.cli.asked import AtOption, BaselineOption, TimeoutOption, WindowOption, moment, seconds, whole
 from oncall.cli.common import ConfigOption, Options, Output, OutputOption, ServiceOption
-from oncall.errors import Exit, UsageFault
+from oncall.errors import Exit
 
 if TYPE_CHECKING:
     from oncall.diagnosis.changes import Asked
@@ -51,18 +51,13 @@ def _asking(
 ) -> "Asked":
     from oncall.diagnosis.changes import Asked
 
-    def number(option: str, text: str, most: int) -> int:
-        if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most and len(text) < 9):
-            raise UsageFault(f"{option}: {text!r} is not a whole number from 1 to {most}")
-        return int(text)
-
     return Asked(
         at=moment("--at", at) if at else None,
         window_s=seconds("--window", window) if window else None,
         baseline_s=seconds("--baseline", baseline) if baseline else None,
         timeout_s=seconds("--timeout", timeout),
-        top=number("--top", top, 10_000),
-        limit=number("--limit", limit, 10_000),
+        top=whole("--top", top, 10_000),
+        limit=whole("--limit", limit, 10_000),
     )
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The service file: write one, check it, show it.", no_args_is_help=True)
 
-"""A person sees who is waited for from here on."""
-
 
 @app.command()
 def init(

@@ -121,17 +121,10 @@ def count(
 
 async def _run(words: Sequence[str], ssh: str | None, deadline_s: float, most: int) -> _Out | Unavailable:
     """Runs journalctl and reads it as it writes; it is ended at `most` bytes or at the deadline."""
-    command = [*_ssh(ssh, deadline_s), shlex.join(words)] if ssh else list(words)
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except OSError as failed:
-        reason = f"not available here, because {command[0]} cannot be run: {(failed.strerror or '').lower()}"
-        return Unavailable(kind=Absence.NOT_INSTALLED, reason=reason)
+    command = systemd.command_of(words, ssh, deadline_s)
+    process = await systemd.started(command)
+    if isinstance(process, Unavailable):
+        return process
     assert process.stdout is not None
     assert process.stderr is not None
     taken, said = _Lines(most), bytearray()
@@ -190,18 +183,6 @@ async def _take(stream: asyncio.StreamReader, into: bytearray) -> None:
     while part := await stream.read(4096):
         if len(into) < 8192:
             into += part
-
-
-def _ssh(host: str, deadline_s: float) -> list[str]:
-    return [
-        "ssh",
-        "-o",
-        "BatchMode=yes",
-        "-o",
-        f"ConnectTimeout={max(1, math.floor(deadline_s))}",
-        "--",
-        host,
-    ]
 
 
 def _fault(out: _Out, ssh: str | None) -> Unavailable | None:

@@ -9,7 +9,7 @@ from time import perf_counter
 from oncall.clients import redis_tables as tables
 from oncall.clients.redis_flush import Line, Lost, odd, refusal, scanned
 from oncall.clients.redis_flush_names import JOB_FIELDS, USUAL, Rules, pattern
-from oncall.clients.redis_sample import Sampled
+from oncall.clients.redis_sample import Sampled, sampled
 from oncall.clients.redis_walk import walked
 from oncall.clients.redis_wire import Command, Refused
 from oncall.model import Frozen, Unavailable
@@ -201,15 +201,7 @@ class Walked:
             self.queues.add(key, "job of Bull, by its fields")
         if isinstance(idle, int):
             self.idle.append(idle)
-        self.sample.append(
-            Sampled(
-                key=key,
-                type=kind,
-                bytes=size if isinstance(size, int) else None,
-                ttl_s=ttl / 1000 if isinstance(ttl, int) and ttl >= 0 else None,
-                ttl_known=isinstance(ttl, int),
-            )
-        )
+        self.sample.append(sampled(key, kind, size, ttl))
 
     @property
     def bytes(self) -> float | None:

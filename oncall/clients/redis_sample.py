@@ -49,6 +49,17 @@ class Sampled(Frozen, frozen=True):
     """Found by its name, not by chance: it stands for itself alone."""
 
 
+def sampled(key: bytes, kind: str, size: object, ttl: object) -> Sampled:
+    """From the replies to MEMORY USAGE and PTTL, which may be refusals."""
+    return Sampled(
+        key=key,
+        type=kind,
+        bytes=size if isinstance(size, int) else None,
+        ttl_s=ttl / 1000 if isinstance(ttl, int) and ttl >= 0 else None,
+        ttl_known=isinstance(ttl, int),
+    )
+
+
 class Group(Frozen, frozen=True):
     """Keys of one prefix: estimated for the whole database, but for `sampled`."""
 

@@ -24,7 +24,7 @@ from oncall.clients.redis_growing import (
     lag,
     worth_telling,
 )
-from oncall.clients.redis_sample import Sampled
+from oncall.clients.redis_sample import Sampled, sampled
 from oncall.clients.redis_wire import Command, Refused, Wire, Word
 
 ENOUGH_KEYS = 1000
@@ -266,15 +266,7 @@ class Walk:
             if size is None or ttl == -2 or kind == "none":  # it has expired, or was removed
                 continue
             self._note(size, ttl)
-            self.measured.append(
-                Sampled(
-                    key=key,
-                    type=kind,
-                    bytes=size if isinstance(size, int) else None,
-                    ttl_s=ttl / 1000 if isinstance(ttl, int) and ttl >= 0 else None,
-                    ttl_known=isinstance(ttl, int),
-                )
-            )
+            self.measured.append(sampled(key, kind, size, ttl))
 
     def _note(self, size: object, ttl: object) -> None:
         if isinstance(size, Refused) and size.denied_key:

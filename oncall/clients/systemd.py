@@ -49,18 +49,11 @@ async def run(
     """Runs a command, by ssh where a host is given, without a terminal: nothing can ask for a password.
 
     `most`: bytes of each text that are kept, for a command that may say anything."""
-    command = [*_ssh(ssh, deadline_s), shlex.join(words)] if ssh else list(words)
+    command = command_of(words, ssh, deadline_s)
     begun = perf_counter()
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except OSError as failed:
-        reason = f"not available here, because {command[0]} cannot be run: {(failed.strerror or '').lower()}"
-        return Unavailable(kind=Absence.NOT_INSTALLED, reason=reason)
+    process = await started(command)
+    if isinstance(process, Unavailable):
+        return process
     try:
         async with asyncio.timeout(deadline_s):
             out, err = await _said(process, most)
@@ -72,6 +65,28 @@ async def run(
         await killed(process)
     ms = (perf_counter() - begun) * 1000
     return Ran(code=process.returncode or 0, out=out.decode("utf-8", "replace"), err=_text(err), ms=ms)
+
+
+def command_of(words: Sequence[str], ssh: str | None, deadline_s: float) -> list[str]:
+    """The words themselves, or those of ssh that has them run on that host."""
+    if not ssh:
+        return list(words)
+    wait = max(1, math.floor(deadline_s))
+    return ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={wait}", "--", ssh, shlex.join(words)]
+
+
+async def started(command: Sequence[str]) -> asyncio.subprocess.Process | Unavailable:
+    """A program that runs, with nothing to read and both of its texts to be taken."""
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as failed:
+        reason = f"not available here, because {command[0]} cannot be run: {(failed.strerror or '').lower()}"
+        return Unavailable(kind=Absence.NOT_INSTALLED, reason=reason)
 
 
 async def _said(process: asyncio.subprocess.Process, most: int | None) -> tuple[bytes, bytes]:
@@ -88,11 +103,6 @@ async def _said(process: asyncio.subprocess.Process, most: int | None) -> tuple[
     out, err = await asyncio.gather(first(process.stdout), first(process.stderr))
     await process.wait()
     return out, err
-
-
-def _ssh(host: str | None, deadline_s: float) -> list[str]:
-    wait = max(1, math.floor(deadline_s))
-    return ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={wait}", "--", host or ""]
 
 
 def _text(data: bytes) -> str:
