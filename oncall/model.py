@@ -119,7 +119,8 @@ class SignalReading(Frozen, frozen=True):
     """One signal over baseline and window: times (Unix seconds) and values, oldest first.
 
     `now` is the value that the verdict uses; `age_s` the age of its newest sample by the server's clock;
-    `baseline_samples` how many samples the backend really holds in the baseline (not how many points were asked)."""
+    `baseline_samples` how many samples the backend really holds in the baseline (not how many points were asked).
+    `over_s`: the seconds that events were counted over, where the query does not say it: those between two looks."""
 
     id: str
     source: str
@@ -130,6 +131,7 @@ class SignalReading(Frozen, frozen=True):
     age_s: float | None = None
     baseline_samples: int = 0
     instances: int | None = None
+    over_s: float | None = None
 
 
 # --- reaching the backends -----------------------------------------------------------------

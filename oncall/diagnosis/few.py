@@ -43,6 +43,13 @@ def rate_s_of(readings: Mapping[str, SignalReading], specs: Mapping[str, SignalS
     return None
 
 
+def counted_over_s(readings: Mapping[str, SignalReading], specs: Mapping[str, SignalSpec]) -> float | None:
+    """The seconds that events were counted over, whoever was asked: Prometheus, or the service itself twice. None of
+    a look of two pages that was saved before it was kept."""
+    asked = rate_s_of(readings, specs)
+    return asked or next((r.over_s for r in readings.values() if r.over_s), None)
+
+
 def counted(spec: SignalSpec) -> bool:
     """Whether a signal is made of events in a time. (What is the most or the least of a time is not.)"""
     text = spec.promql or ""

@@ -377,4 +377,12 @@ def _from_pages(
     if not isinstance(value, Unavailable) and not math.isfinite(value):
         value = Unavailable(kind=Absence.UNDEFINED, reason="undefined: nothing happened between two scrapes")
     shown = " or ".join(sorted(scrape_names(spec)))
-    return SignalReading(id=name, source="scrape", query=f"GET /metrics: {shown}", now=value, age_s=0.0)
+    apart = second.monotonic - first.monotonic if isinstance(first, Scrape) else 0.0
+    return SignalReading(
+        id=name,
+        source="scrape",
+        query=f"GET /metrics: {shown}",
+        now=value,
+        age_s=0.0,
+        over_s=apart if apart > 0 and counted(spec) else None,
+    )

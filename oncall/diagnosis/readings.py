@@ -5,6 +5,7 @@ from datetime import datetime
 
 from oncall.diagnosis.along import along
 from oncall.diagnosis.bounds import Bounds, own_expression, spec_of, threshold
+from oncall.diagnosis.few import counted_over_s
 from oncall.diagnosis.lines import LEAST
 from oncall.diagnosis.quiet import as_bad_before, as_ever, quiet_until
 from oncall.diagnosis.shift import ENOUGH_SAMPLES, Change, change, floor_of
@@ -12,6 +13,7 @@ from oncall.diagnosis.trend import Trend, fell_at, leak
 from oncall.model import Absence, Frozen, SignalReading, StepReading, Table, Unavailable, Unseen
 from oncall.model_service import Service, SignalSpec
 from oncall.runbook.expression import Value, bases
+from oncall.runbook.loader import RATES_OVER
 from oncall.runbook.model import Runbook
 
 # What still can be told of a row that counts sessions whose state is hidden.
@@ -275,7 +277,12 @@ class Facts:
             return self.evaluate(self.runbook.spec.values[base])
         if base in self.runbook.spec.steps:
             return self._cell(base, attribute)
-        return self._signal(base, attribute)
+        return self._rates_over() if name == RATES_OVER else self._signal(base, attribute)
+
+    def _rates_over(self) -> Value:
+        """Without a reason where it is not known: what stands in for it (`first`) has its own."""
+        specs = {n: self.spec(n) for n in self.readings.signals}
+        return Value(counted_over_s(self.readings.signals, specs))
 
     def _of_name(self, function: str, name: str) -> Value:
         answer = self._answer(name)

@@ -47,6 +47,7 @@ class _Signal(Frozen, frozen=True, omit_defaults=True):
     age_s: _Number | None = None
     baseline_samples: int = 0
     instances: int | None = None
+    over_s: _Number | None = None
     times: tuple[_Number, ...] = ()
     values: tuple[_Number, ...] = ()
     id: str | None = None
@@ -214,6 +215,7 @@ def _signal(key: str, read: SignalReading, form: Form) -> _Signal:
         age_s=None if read.age_s is None else _out(read.age_s),
         baseline_samples=read.baseline_samples,
         instances=read.instances,
+        over_s=None if read.over_s is None else _out(read.over_s),
         times=tuple(map(_out, read.times)),
         values=tuple(map(_out, read.values)),
         id=None if read.id == key else read.id,
@@ -279,6 +281,7 @@ def _reading(key: str, kept: _Signal) -> SignalReading:
         age_s=None if kept.age_s is None else _in(kept.age_s),
         baseline_samples=kept.baseline_samples,
         instances=kept.instances,
+        over_s=None if kept.over_s is None else _in(kept.over_s),
     )
 
 

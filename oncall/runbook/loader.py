@@ -31,6 +31,8 @@ SIGNAL_ATTRIBUTES = frozenset(
     }
 )
 LIMITS = frozenset({"limits.pool", "limits.memory", "limits.cpu"})
+RATES_OVER = "rates.over"
+"""The seconds that rates were taken over."""
 # Command lines that the engine makes from the service and the readings; see diagnosis/commands.py.
 COMMANDS = frozenset(
     {
@@ -214,7 +216,7 @@ class Checker:
             places = {"count": {*self.spec.steps}, "along": {*self.signals}}
             known = set(bases(name)) <= places.get(function, {*self.spec.steps, *self.signals})
         elif attribute:
-            known = base in self.spec.steps or name in LIMITS
+            known = base in self.spec.steps or name in LIMITS or name == RATES_OVER
             known = known or (base in self.signals and attribute in SIGNAL_ATTRIBUTES)
         else:
             known = base in self.signals or base in self.spec.values

@@ -29,8 +29,11 @@ Numbers = Mapping[str, float | Sequence[float]]
 Rows = Mapping[str, Sequence[Mapping[str, Scalar]]]
 
 
-def diagnosed(issue: str, numbers: Numbers, rows: Rows, *, began_s: float = 120.0) -> Diagnosis:
-    """The runbook's report. The change was `began_s` seconds ago; a step without rows here was not to be had."""
+def diagnosed(
+    issue: str, numbers: Numbers, rows: Rows, *, began_s: float = 120.0, over_s: float | None = None
+) -> Diagnosis:
+    """The runbook's report. The change was `began_s` seconds ago; a step without rows here was not to be had.
+    `over_s`: what rates were taken over."""
     book = library().runbook(issue)
     service = Service(limits=Limits(pool=20))
     specs = specs_of(book, service)
@@ -39,7 +42,9 @@ def diagnosed(issue: str, numbers: Numbers, rows: Rows, *, began_s: float = 120.
         window_s=WINDOW_S,
         baseline_s=BASELINE_S,
         signals={
-            name: _signal(name, numbers.get(name), began_s) for name, spec in specs.items() if not spec.value
+            name: _signal(name, numbers.get(name), began_s, over_s)
+            for name, spec in specs.items()
+            if not spec.value
         },
         live={},
         steps={name: _step(rows.get(name)) for name in book.spec.steps},
@@ -47,7 +52,9 @@ def diagnosed(issue: str, numbers: Numbers, rows: Rows, *, began_s: float = 120.
     return diagnosis("bot", service, book, dict(specs), readings, duration_ms=1)
 
 
-def _signal(name: str, given: float | Sequence[float] | None, began_s: float) -> SignalReading:
+def _signal(
+    name: str, given: float | Sequence[float] | None, began_s: float, over_s: float | None
+) -> SignalReading:
     if given is None:
         return SignalReading(id=name, source="prometheus", query=None, now=NONE)
     usual, now = (given, given) if isinstance(given, float | int) else given
@@ -63,6 +70,7 @@ def _signal(name: str, given: float | Sequence[float] | None, began_s: float) ->
         times=times,
         values=values,
         baseline_samples=samples,
+        over_s=over_s,
     )
 
 

@@ -162,7 +162,7 @@ class Scraped:
         return SignalReading(
             id=name,
             source="prometheus",
-            query=name,
+            query=name if form == "gauge" else f"{name}[{self.rate_s:.0f}s]",
             now=median(tail) if fresh else nothing,
             times=tuple(t for t, _ in points),
             values=tuple(v for _, v in points),
@@ -175,12 +175,18 @@ class Scraped:
         """Without Prometheus two scrapes of the service's page tell the present."""
         dark = self.told.dark.get("prometheus")
         if (not self.told.prometheus or dark) and self.told.url and group in self.told.exports - {"node"}:
-            value = self.at(self.life.world.ends, form, part, whole, 2 * self.life.world.step_s)
+            apart = 2 * self.life.world.step_s
+            value = self.at(self.life.world.ends, form, part, whole, apart)
             none = Unavailable(
                 kind=Absence.UNDEFINED, reason="undefined: nothing happened between two scrapes"
             )
             return SignalReading(
-                id=name, source="scrape", query=name, now=none if value is None else value, age_s=0.0
+                id=name,
+                source="scrape",
+                query=name,
+                now=none if value is None else value,
+                age_s=0.0,
+                over_s=None if form == "gauge" else apart,
             )
         none = Unavailable(kind=Absence.NO_DATA, reason=f"no data for {part or name}")
         why = dark or (none if self.told.prometheus else NOT_CONFIGURED)

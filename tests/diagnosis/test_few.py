@@ -1,6 +1,7 @@
 """Rates over a minute where a minute holds few requests: a real Prometheus over histories whose truth is known."""
 
 import asyncio
+import json
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,11 +14,13 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oncall.clients.scrape import Scrape
 from oncall.diagnosis.engine import Ask
 from oncall.diagnosis.few import at_most
 from oncall.diagnosis.kept import kept
+from oncall.diagnosis.metrics import from_pages
 from oncall.diagnosis.plan import Plan
-from oncall.diagnosis.readings import Gathered
+from oncall.diagnosis.readings import Facts, Gathered
 from oncall.diagnosis.run import judged, look, planned
 from oncall.diagnosis.saved import dump, load
 from oncall.lab.servers import start_prometheus, stop
@@ -26,10 +29,13 @@ from oncall.model_service import PrometheusAt, Service
 from oncall.runbook.loader import library
 from tests.clients.promstand import KEEP, backfill
 from tests.clients.webstand import Answer, Asked, Stand, reply, silence
+from tests.diagnosis.handmade import Numbers
+from tests.diagnosis.handmade import diagnosed as diagnosed_by_hand
 
 SCRAPE_S = 15
 LONG_S = 5400
 BOOKS = library()
+WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,9 @@ LIVES: dict[str, Life] = {
     "hangs_small": lambda ago: Came(0, 0, 3) if ago < 60 else Came(24),
     # One in 30 s, none of which happened to come in the last minute
     "rare": lambda ago: Came(0) if ago < 60 else Came(1 if ago % 30 == 0 else 0),
+    # Two a minute, of which all failed in five minutes, or one did
+    "night": lambda ago: Came(0) if ago % 30 else Came(0, 1) if ago < 300 else Came(1),
+    "odd": lambda ago: Came(0) if ago % 30 else Came(0, 1) if ago == 30 else Came(1),
     # 40/s: a minute is enough to tell
     "young": lambda ago: Came(540, 60) if ago < 60 else Came(600),
     "over": lambda ago: Came(500, 100) if 90 <= ago < 240 else Came(600),
@@ -184,6 +193,74 @@ def test_what_is_undefined_over_a_minute_may_be_known_over_the_window(history: H
     report = diagnosed(history, "rare")
     assert (symptom(report).severity, symptom(report).value) == (Severity.OK, 0)
     assert wide(report)
+
+
+def facts_of(history: History, job: str, window_s: float | None = None) -> Facts:
+    service = history.service(job)
+    asking, found, _ = looked(service, "errors", history.ask(window_s))
+    book = BOOKS.runbook("errors")
+    return Facts(book, service, asking.readings(book, found))
+
+
+def test_failures_are_counted_in_the_time_that_the_rates_are_of(history: History) -> None:
+    """Not as so many in a minute, which a night does not have."""
+    for job, over_s, seen, failing in (
+        ("night", 300, 10, True),
+        ("odd", 300, 10, False),
+        ("outage", 60, 32, True),
+        ("young", 60, 2400, True),
+        ("well", 60, 2400, False),
+    ):
+        facts = facts_of(history, job)
+        assert facts("rates.over").number() == over_s
+        assert facts("seen").number() == pytest.approx(seen, rel=0.1)
+        assert facts("failing").truth() is failing, job
+    assert facts_of(history, "odd", window_s=60)("failing").truth() is False
+    assert facts_of(history, "night", window_s=600)("seen").number() == pytest.approx(20, rel=0.1)
+
+
+def page(at: float, failed: float) -> Scrape:
+    counts = ({"status": "200"}, 1000.0), ({"status": "500"}, 10.0 + failed)
+    return Scrape(at=at, monotonic=at, samples={"http_requests_total": counts})
+
+
+@pytest.mark.parametrize("apart_s", [2.0, 90.0])
+@pytest.mark.parametrize("failed", [1, 2, 3, 10])
+def test_two_looks_count_what_came_between_them(apart_s: float, failed: int) -> None:
+    service = Service(url="http://x")
+    asking, book = planned(service, BOOKS, ["errors"]), BOOKS.runbook("errors")
+    signals = from_pages(page(100, 0), page(100 + apart_s, failed), asking.signals)
+    found = Gathered(at=190, window_s=300, baseline_s=3600, signals=signals, live={}, answers={})
+
+    def facts(found: Gathered) -> Facts:
+        return Facts(book, service, asking.readings(book, found))
+
+    assert facts(found)("rates.over").number() == apart_s
+    assert facts(found)("seen").number() == pytest.approx(failed)
+    assert facts(found)("failing").truth() is (failed >= 3)
+    saved = kept("bot", service, asking, found, took_ms=1, version="1", saved=WHEN, alone=True)
+    data = dump(saved, redact=True)
+    again = load(data, "file").answers_to(asking)
+    assert facts(again)("seen").number() == pytest.approx(failed)
+    # What was saved before that time was kept is judged as it was then: by so many in a minute
+    document = json.loads(data)
+    for signal in document["signals"].values():
+        signal.pop("over_s", None)
+    older = load(json.dumps(document).encode(), "file").answers_to(asking)
+    assert facts(older)("rates.over").number() is None
+    assert facts(older)("seen").number() == pytest.approx(60 * failed / apart_s)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "over_s", "severity"), [(1.0, 60, "ok"), (1.0, 300, "critical"), (0.1, 300, "ok")]
+)
+@pytest.mark.parametrize("kind", ["bad_request", "rate_limited"])
+def test_what_clients_do_wrong_is_counted_too(kind: str, ratio: float, over_s: float, severity: str) -> None:
+    """Two requests a minute."""
+    numbers: Numbers = {"error_ratio": 0.0, "request_rate": 1 / 30, f"{kind}_ratio": (0.0, ratio)}
+    found = diagnosed_by_hand("errors", numbers, {}, over_s=over_s)
+    (added,) = (s for s in found.signals if s.id == f"{kind}{'s' if kind == 'bad_request' else ''}_added")
+    assert added.severity == severity
 
 
 def test_a_young_incident_is_itself_where_requests_are_many(history: History) -> None:

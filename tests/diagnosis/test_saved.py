@@ -93,6 +93,7 @@ READINGS = st.builds(
     age_s=st.none() | NUMBER,
     baseline_samples=st.integers(0, 1000),
     instances=st.none() | st.integers(0, 9),
+    over_s=st.none() | NUMBER,
 )
 STEPS = st.builds(
     StepReading, source=TEXT, query=st.none() | TEXT, answer=TABLES | GONE, ms=st.none() | NUMBER
