@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from oncall.diagnosis.bounds import Bounds, bounds
 from oncall.model import Absence, Frozen, Severity, SignalReading, Unavailable
 from oncall.model_service import Service, SignalSpec
+from oncall.numbers import duration
 from oncall.units import parse_duration
 
 ENOUGH = 100.0
@@ -118,6 +119,13 @@ def beyond_chance(spec: SignalSpec, held: Bounds, value: float, count: float) ->
     if spec.ratio is None or held.below or bound is None:
         return False
     return 1 - at_most(round(value * count) - 1, bound * count) < CHANCE
+
+
+def note_of(rate: float, rate_s: float, window_s: float) -> str:
+    """That rates are over the window, and how many requests (of so many a second) the short time had."""
+    count = rate * rate_s
+    had = f"had some {count:.0f}" if count >= 1 else "had none"
+    return f"few requests: rates over {duration(window_s)}; the last {duration(rate_s)} {had}"
 
 
 class Requests:

@@ -10,11 +10,10 @@ from oncall.clients.http import HttpServer
 from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector, several
 from oncall.clients.scrape import Scrape, scrape
 from oncall.clients.scrape_signals import from_scrapes, scrape_names
-from oncall.diagnosis.few import Short, chance_decides, counted
+from oncall.diagnosis.few import Short, chance_decides, counted, note_of
 from oncall.diagnosis.shift import median
 from oncall.model import Absence, Column, Frozen, SignalReading, StepReading, Table, Unavailable
 from oncall.model_service import Service, SignalSpec
-from oncall.numbers import duration
 from oncall.signals import PromQL, ages_promql, to_promql, together
 
 POINTS = 240
@@ -183,10 +182,8 @@ class _Asking:
         if any(_absent(r) and not _absent(found[n]) for n, r in wide.items()):
             return found, ()
         requests = found["request_rate"].now
-        count = 0.0 if isinstance(requests, Unavailable) else requests * rate_s
-        window, short = duration(self.moment.window_s), duration(rate_s)
-        had = f"had some {count:.0f}" if count >= 1 else "had none"
-        return {**found, **wide}, (f"few requests: rates over {window}; the last {short} {had}",)
+        rate = 0.0 if isinstance(requests, Unavailable) else requests
+        return {**found, **wide}, (note_of(rate, rate_s, self.moment.window_s),)
 
 
 def _absent(reading: SignalReading) -> bool:

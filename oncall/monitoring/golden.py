@@ -4,14 +4,19 @@ import asyncio
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from oncall.clients.many import instants, ranges
 from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector, several
 from oncall.diagnosis.bounds import bounds, in_force, own_expression, threshold
+from oncall.diagnosis.few import Short, chance_decides, note_of
 from oncall.diagnosis.metrics import RECENT, SKEW_S, Look, Moment, from_pages, of_metrics, stale_after
 from oncall.diagnosis.shift import median
-from oncall.model import Absence, Frozen, Severity, SignalReport, Unavailable
+from oncall.model import Absence, Frozen, Severity, SignalReading, SignalReport, Unavailable
 from oncall.model_service import PrometheusAt, Service, SignalSpec
 from oncall.numbers import duration
 from oncall.scrub import scrub, secrets_of
@@ -20,6 +25,10 @@ from oncall.units import promql_duration
 
 GOLDEN = ("request_rate", "error_ratio", "latency_p95", "pool_active", "memory", "cpu", "instances_up")
 """Traffic, errors, latency, what runs full and who is there; their forms and bounds stand in signals.yaml."""
+_OF_REQUESTS = ("error_ratio", "latency_p95")
+"""What is bad by few requests where one of them is."""
+_ANSWER_S = 0.1
+"""With less time left, nothing more is asked."""
 POINTS = 60
 """Of a course: what a sparkline shows at most."""
 _COUNT_S = 600.0
@@ -87,7 +96,8 @@ async def from_server(
 ) -> dict[str, Measured | Unavailable]:
     """The signals of services that share a server, over one client; by the name of the service.
 
-    First what the samples are worth (age, distance), then their values, all services together."""
+    First what the samples are worth (age, distance), then their values, all services together. Then, of those whose
+    rates rest on few requests alone, rates over the whole window, as a diagnosis takes them."""
     until = time.monotonic() + deadline_s
     async with Prometheus(at) as server:
         asking = [_Asking(str(n), one, now) for n, one in enumerate(services)]
@@ -99,11 +109,38 @@ async def from_server(
             each.take_worth(worth)
         left = max(0.05, until - time.monotonic())
         skew = server.skew_s if server.skew_s is not None and abs(server.skew_s) > SKEW_S else 0.0
-        values, courses = await asyncio.gather(
-            instants(server, _all(a.values() for a in asking), None, left),
-            _courses(server, asking if course else (), now + skew, left),
-        )
-        return {a.wanted.name: a.measured(values, courses, skew, now + skew) for a in asking}
+        answered = await _answers(server, asking, course=course, end=now + skew, deadline_s=left)
+        found: dict[str, Measured | Unavailable] = {
+            a.wanted.name: a.measured(answered, skew, now + skew) for a in asking
+        }
+        doubtful = [a for a in asking if a.chance_decides(answered.values)]
+        left = until - time.monotonic()
+        if doubtful and left >= _ANSWER_S:
+            wide = [a.over_window(answered.values) for a in doubtful]
+            again = await _answers(server, wide, course=course, end=now + skew, deadline_s=left)
+            found |= {
+                w.wanted.name: w.measured(again, skew, now + skew)
+                for a, w in zip(doubtful, wide, strict=True)
+                if a.gives_way(answered.values, again.values)
+            }
+        return found
+
+
+class _Answers(NamedTuple):
+    """By the keys of the questions."""
+
+    values: Mapping[str, Vector | Unavailable]
+    courses: Mapping[str, Matrix | Unavailable]
+
+
+async def _answers(
+    server: Prometheus, asking: "Sequence[_Asking]", *, course: bool, end: float, deadline_s: float
+) -> _Answers:
+    values, courses = await asyncio.gather(
+        instants(server, _all(a.values() for a in asking), None, deadline_s),
+        _courses(server, asking if course else (), end, deadline_s),
+    )
+    return _Answers(values, courses)
 
 
 def _all(parts: Iterable[Mapping[str, str]]) -> dict[str, str]:
@@ -139,6 +176,7 @@ class _Asking:
     now: float
     interval_s: float | None = None
     ages: dict[str, float | None] = field(default_factory=dict)
+    note: str | None = None
 
     def __post_init__(self) -> None:
         windows = self.wanted.service.windows
@@ -180,6 +218,47 @@ class _Asking:
         enough = len(known) == len(ages) or self.specs[name].promql is not None
         return max(known) if known and enough else None
 
+    # --- whether they rest on few requests
+
+    def chance_decides(self, values: Mapping[str, Vector | Unavailable], usual: float | None = None) -> bool:
+        """Whether they are bad, or undefined, by few requests alone. `usual`: how many a second the window had."""
+        rate_s, window_s = self.moment.rate_s(self.interval_s), self.moment.window_s
+        if self.interval_s is None or rate_s >= window_s:
+            return False
+        read = {n: self._reading(n, values) for n in self.queries}
+        if usual is not None and "request_rate" in read:
+            begun = self.now - window_s
+            read["request_rate"] = replace(read["request_rate"], times=(begun,), values=(usual,))
+        short = Short(rate_s - self.interval_s, self.now - window_s)
+        return chance_decides(self.wanted.service, self.specs, read, _OF_REQUESTS, short)
+
+    def over_window(self, values: Mapping[str, Vector | Unavailable]) -> "_Asking":
+        """The same with rates over the whole window, and a note that says so."""
+        rate, other = self._reading("request_rate", values).now, copy(self)
+        other.queries = self._queries(self.moment.window_s)
+        other.note = note_of(
+            0.0 if isinstance(rate, Unavailable) else rate,
+            self.moment.rate_s(self.interval_s),
+            self.moment.window_s,
+        )
+        return other
+
+    def gives_way(
+        self, values: Mapping[str, Vector | Unavailable], wide: Mapping[str, Vector | Unavailable]
+    ) -> bool:
+        """Whether rates over the window are to be taken: they say as much, and no fewer requests came of late than
+        in the whole of it."""
+        read = {n: (self._reading(n, values).now, self._reading(n, wide).now) for n in self.queries}
+        if any(isinstance(w, Unavailable) and not isinstance(n, Unavailable) for n, w in read.values()):
+            return False
+        usual = self._reading("request_rate", wide).now
+        return not isinstance(usual, Unavailable) and self.chance_decides(values, usual)
+
+    def _reading(self, name: str, values: Mapping[str, Vector | Unavailable]) -> SignalReading:
+        query = self.queries[name]
+        now = self._value(query, values[f"{self.key}/{name}"], self.age(name))
+        return SignalReading(id=name, source="prometheus", query=query.text, now=now)
+
     # --- what they are
 
     def values(self) -> dict[str, str]:
@@ -196,16 +275,11 @@ class _Asking:
     def courses(self) -> dict[str, str]:
         return {f"{self.key}/{n}": q.text for n, q in self.queries.items() if n in GOLDEN}
 
-    def measured(
-        self,
-        values: Mapping[str, Vector | Unavailable],
-        courses: Mapping[str, Matrix | Unavailable],
-        skew_s: float,
-        end: float,
-    ) -> Measured:
+    def measured(self, answered: _Answers, skew_s: float, end: float) -> Measured:
+        values, courses = answered
         split = end - self.moment.window_s
         found: dict[str, Read] = {}
-        notes: dict[str, None] = {}
+        notes = dict.fromkeys(filter(None, [self.note]))
         for name, query in self.queries.items():
             key = f"{self.key}/{name}"
             usual, history, note = _course(courses.get(key), end - self.span_s, split, self.step_s)

@@ -4,9 +4,10 @@ import asyncio
 import json
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -26,6 +27,7 @@ from oncall.diagnosis.saved import dump, load
 from oncall.lab.servers import start_prometheus, stop
 from oncall.model import Diagnosis, Severity, SignalReport
 from oncall.model_service import PrometheusAt, Service
+from oncall.monitoring import golden
 from oncall.runbook.loader import library
 from tests.clients.promstand import KEEP, backfill
 from tests.clients.webstand import Answer, Asked, Stand, reply, silence
@@ -340,6 +342,87 @@ def test_the_present_is_the_end_however_far_apart_the_points_are(history: Histor
         found = looked(history.service("young"), "errors", history.ask(baseline_s=baseline_s))[1]
         assert found.signals["error_ratio"].times[-1] == history.end
         assert found.signals["error_ratio"].now == pytest.approx(0.1)
+
+
+# --- the same in a status --------------------------------------------------------------------------
+
+
+def statuses(
+    history: History, jobs: Sequence[str], *, course: bool, refuse: Callable[[], Answer] | None = None
+) -> tuple[dict[str, golden.Measured], int, int]:
+    """The status of services at the end of the history, and how many times a value and a course were asked for."""
+    asked_for = {n: golden.wanted(n, history.service(n), BOOKS.signals) for n in jobs}
+
+    async def relayed(asked: Asked) -> AsyncIterator[bytes]:
+        at = {} if asked.path.endswith("/query_range") else {"time": str(history.end)}
+        yield await asyncio.to_thread(relay, history.url, replace(asked, form={**asked.form, **at}))
+
+    def answer(asked: Asked) -> Answer:
+        return refuse() if refuse and "[300s]" in asked.form["query"] else relayed(asked)
+
+    async def work() -> tuple[dict[str, golden.Measured], int, int]:
+        async with Stand(answer) as stand:
+            found = await golden.from_server(
+                PrometheusAt(url=stand.url),
+                list(asked_for.values()),
+                now=history.end,
+                deadline_s=3 if refuse else 20,
+                course=course,
+            )
+            told = {n: m for n, m in found.items() if isinstance(m, golden.Measured)}
+            paths = [a.path.rpartition("/")[2] for a in stand.asked]
+            return told, paths.count("query"), paths.count("query_range")
+
+    return asyncio.run(work())
+
+
+def severities(history: History, job: str, measured: golden.Measured) -> dict[str, tuple[Severity, Any]]:
+    one = golden.wanted(job, history.service(job), BOOKS.signals)
+    return {
+        s.id: (s.severity, s.value if s.value is None else pytest.approx(s.value))
+        for s in golden.reports(one, measured)
+        if s.id in ("error_ratio", "latency_p95", "request_rate")
+    }
+
+
+@pytest.mark.parametrize("course", [False, True])
+def test_a_status_says_what_a_diagnosis_says(history: History, course: bool) -> None:
+    found, _, _ = statuses(history, list(LIVES), course=course)
+    for job, measured in found.items():
+        service = history.service(job)
+        asking = planned(service, BOOKS, ["errors", "latency"])
+        gathered, took = asyncio.run(look(asking, service, history.ask(), lambda *_: None))
+        reports = judged(job, service, asking, gathered, took)
+        told = {s.id: (s.severity, s.value) for r in reports for s in r.signals}
+        mine = severities(history, job, measured)
+        assert mine == {n: told[n] for n in mine}, job
+        notes = [n for n in measured.notes if n.startswith("few requests")]
+        assert notes == [n for n in reports[0].notes if n.startswith("few requests")], job
+        assert {
+            r.query for r in measured.signals.values() if "[60s]" in (r.query or "")
+        } == set() or not notes
+
+
+def test_a_status_asks_again_only_where_few_requests_decide(history: History) -> None:
+    assert statuses(history, ["well"], course=True)[1:] == (2, 1)
+    assert statuses(history, ["outage"], course=True)[1:] == (2, 1)
+    assert statuses(history, ["lone"], course=True)[1:] == (3, 2)
+    # Of many services at once, those alone, and together
+    jobs = list(LIVES)
+    ample = [j for j in jobs if j in ("well", "young", "over", "outage")]
+    assert statuses(history, jobs, course=False)[1] <= statuses(history, ample * 4, course=False)[1] + 12
+    (one,) = statuses(history, ["lone"], course=True)[0].values()
+    assert one.notes == ("few requests: rates over 5 min; the last 1 min had some 73",)
+    assert {r.query.count("[300s]") for n, r in one.signals.items() if n == "error_ratio" and r.query} == {3}
+
+
+@pytest.mark.parametrize("refuse", [lambda: reply(status="503 Busy"), silence], ids=["fails", "hangs"])
+def test_without_the_second_a_status_keeps_the_first(history: History, refuse: Callable[[], Answer]) -> None:
+    begun = time.monotonic()
+    (measured,) = statuses(history, ["lone"], course=False, refuse=refuse)[0].values()
+    assert time.monotonic() - begun < 6
+    assert measured.notes == ()
+    assert severities(history, "lone", measured)["error_ratio"][0] is Severity.WARNING
 
 
 # --- well, and a moment ago not ------------------------------------------------------------------

@@ -148,6 +148,16 @@ def test_a_hundred_services_take_few_questions(prom: Server) -> None:
     assert sum(asked_between(before, requests_of(prom.url)).values()) <= 45
 
 
+def test_a_hundred_services_with_few_requests_take_few_more(prom: Server) -> None:
+    """Their values over the window besides, in as few questions."""
+    services = {f"s{n:03}": service(prom.url, "idle") for n in range(100)}
+    before = requests_of(prom.url)
+    found = looked(services)
+    assert {s.severity for s in found.values()} == {Severity.UNKNOWN}
+    assert sum(asked_between(before, requests_of(prom.url)).values()) <= 65
+    assert found["s000"].notes[0] == "few requests: rates over 5 min; the last 1 min had none"
+
+
 def test_a_dead_server_and_a_bad_expression_are_their_services_own(prom: Server) -> None:
     bad = {"error_ratio": SignalSpec(promql="sum(nonsense(")}
     found = looked(
