@@ -13,6 +13,7 @@ from oncall.lab.servers import start_prometheus, stop
 from oncall.model import Confidence, Diagnosis, Severity
 from oncall.model_service import Limits, PrometheusAt, Service
 from oncall.runbook.loader import library
+from oncall.units import Size
 from tests.clients.promstand import KEEP, backfill
 
 SCRAPE_S = 30
@@ -83,7 +84,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
 
     def diagnosed(job: str, baseline_s: float) -> Diagnosis:
         at = PrometheusAt(url=server.url, selector={"job": job})
-        service = Service(prometheus=at, limits=Limits(memory=int(2000 * MB)))
+        service = Service(prometheus=at, limits=Limits(memory=Size(2000 * MB)))
         asking = planned(service, BOOKS, ["memory"])
         when = Ask(at=datetime.fromtimestamp(end, UTC), baseline_s=baseline_s, timeout_s=20)
         found, took = asyncio.run(look(asking, service, when, lambda *_: None))
