@@ -6,6 +6,7 @@ from oncall.lab import parts
 from oncall.lab.faults_pool import ALL_DAYS, SLOW, make_slow, undo_slow
 from oncall.lab.kinds import Kind, Others, admin, cores, end_sessions, turned, weighed
 from oncall.lab.place import Fault, LoadKnobs, OllamaKnobs, ServiceKnobs
+from oncall.lab.runaway import BURN_S, JOB, REPORTS, WHAT, job
 
 BUSY = {"dropped_index": 0.8, "heavy_export": 0.65}
 """The share of the cores that slow statements keep busy: at it they take some times as long as alone."""
@@ -49,6 +50,8 @@ def _slow_release(knobs: ServiceKnobs, fault: Fault) -> ServiceKnobs:
 def _slow_users(knobs: LoadKnobs, fault: Fault) -> LoadKnobs:
     if fault.variant == "n_plus_one":
         return weighed(knobs, "GET /api/users", SINGLY_SHARE)
+    if fault.variant not in SLOW:
+        return knobs
     seconds = _seconds(fault) * _days(fault) / ALL_DAYS
     share = BUSY[fault.variant] * min(fault.intensity, 1.5) * cores() / (LoadKnobs().rate * seconds)
     share = max(SLOW_SHARE[fault.variant], min(0.5, share))
@@ -86,10 +89,12 @@ def _hot_row(knobs: ServiceKnobs, fault: Fault) -> ServiceKnobs:
 
 
 def _busy(knobs: ServiceKnobs, fault: Fault) -> ServiceKnobs:
-    return turned(knobs, burn_s=0.5 * fault.intensity) if fault.variant == "busy_process" else knobs
+    return turned(knobs, burn_s=BURN_S * fault.intensity) if fault.variant == "busy_process" else knobs
 
 
-def _neighbour(folder: Path, fault: Fault) -> None:
+def _compute(folder: Path, fault: Fault) -> None:
+    if fault.variant == JOB:
+        job(folder, fault)
     if fault.variant == "neighbour":
         parts.hold(folder, "neighbour", [str(max(1, round(20 * cores() * fault.intensity)))])
 
@@ -121,6 +126,7 @@ KINDS: dict[str, Kind] = {
             "dropped_index": "the index that /api/search needs is dropped",
             "heavy_export": "a release whose /api/export reads much of the big table",
             "n_plus_one": "a release whose /api/users asks hundreds of quick statements one by one",
+            REPORTS: WHAT,
         },
         "how much work the slow statements are",
         make=_make_slow,
@@ -133,11 +139,13 @@ KINDS: dict[str, Kind] = {
         {
             "busy_process": "a release computes in the background without end",
             "neighbour": "another program takes all cores of the machine",
+            JOB: "somebody starts a job in the service that computes without end; a restart ends it for good",
         },
         "how much is computed",
-        make=_neighbour,
+        make=_compute,
         undo=_no_neighbour,
         service=_busy,
+        restarts=frozenset({JOB}),
     ),
     "latency.too_many_requests": Kind(
         {"surge": "five and a half times the usual traffic"}, "the traffic, in that many folds", load=_crowd

@@ -17,6 +17,7 @@ from oncall.lab.kinds import (
 )
 from oncall.lab.place import Fault, Leak, LoadKnobs, ServiceKnobs
 from oncall.lab.process import end
+from oncall.lab.runaway import REPORTS, WHAT, end_reports, reports
 
 SLOW = {"dropped_index": "GET /api/search", "heavy_export": "GET /api/export"}
 """The endpoint that each way to a slow statement slows down."""
@@ -26,8 +27,11 @@ ALL_DAYS = 60
 # --- slow queries ----------------------------------------------------------------------------
 
 
-def make_slow(folder: Path, fault: Fault) -> float:
+def make_slow(folder: Path, fault: Fault) -> float | None:
     """Drops the index where that is the way; how many seconds the slow statement takes on this machine."""
+    if fault.variant == REPORTS:
+        reports(folder, fault)
+        return None
     with admin(folder) as session:
         if fault.variant != "dropped_index":
             return timed(session, HEAVY_EXPORT, (ALL_DAYS,))
@@ -39,8 +43,11 @@ def make_slow(folder: Path, fault: Fault) -> float:
         return seconds
 
 
-def undo_slow(folder: Path, _fault: Fault, others: Others) -> None:
+def undo_slow(folder: Path, fault: Fault, others: Others) -> None:
     """Ends what still runs, and builds the index unless another fault wants it gone."""
+    if fault.variant == REPORTS:
+        end_reports(folder, fault)
+        return
     with admin(folder) as session:
         end_long_statements(session)
         if any(other.variant == "dropped_index" for other in others):
@@ -60,6 +67,8 @@ def _popular(knobs: LoadKnobs, fault: Fault) -> LoadKnobs:
     """The slow endpoint is asked for so much that the cores cannot keep up, at the same rate in total.
 
     The demand in cores is rate x share x seconds; it must pass the cores there are, or the pool's size."""
+    if fault.variant not in SLOW:
+        return knobs
     endpoint, seconds = SLOW[fault.variant], max(fault.measured or 1.0, 0.01)
     needed = min(0.6, 1.6 * cores() / (LoadKnobs().rate * seconds))
     share = max(needed, load.USUAL[endpoint] / 100) * min(fault.intensity, 1.5)
@@ -132,8 +141,9 @@ KINDS: dict[str, Kind] = {
         {
             "dropped_index": "the index that /api/search needs is dropped",
             "heavy_export": "a release whose /api/export reads the whole table",
+            REPORTS: WHAT,
         },
-        "how often the slow endpoint is asked",
+        "how often the slow endpoint is asked, or how many reports",
         make=make_slow,
         undo=undo_slow,
         service=_heavy,

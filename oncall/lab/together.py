@@ -1,6 +1,7 @@
 """Which faults cannot be in force at once, because one takes away what the other happens in."""
 
 from oncall.lab.place import Fault
+from oncall.lab.runaway import REPORTS
 
 _DATABASE = "errors.database_unavailable"
 _CACHE = "errors.cache_unavailable"
@@ -48,6 +49,8 @@ _APART: tuple[tuple[Some, tuple[Some, ...]], ...] = (
     # An index is dropped once.
     (("pool.slow_queries", ("dropped_index",)), (("latency.slow_queries", ("dropped_index",)),)),
     (("pool.slow_queries", ("heavy_export",)), (("latency.slow_queries", ("heavy_export",)),)),
+    # One pool has no room for twice as many.
+    (("pool.slow_queries", (REPORTS,)), (("latency.slow_queries", (REPORTS,)),)),
 )
 
 

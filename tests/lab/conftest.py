@@ -83,8 +83,8 @@ class Lab:
         return not marked(self.folder) and not self.folder.exists() and not list(self.home.iterdir())
 
 
-def closes_the_circle(lab: Lab, cause: str, state: Path) -> None:
-    """The command that the diagnosis hands over is run as it stands, acts, and proves that it helped."""
+def handed_over(lab: Lab, cause: str) -> str:
+    """The command that the diagnosis prints, as soon as it puts the cause first and has one."""
     handed: list[str] = []
 
     def first() -> bool:
@@ -93,7 +93,17 @@ def closes_the_circle(lab: Lab, cause: str, state: Path) -> None:
         return bool(handed)
 
     until(first, 60)
-    done = lab.paste(handed[0], state)
+    return handed[0]
+
+
+def closes_the_circle(lab: Lab, cause: str, state: Path) -> None:
+    """The command that the diagnosis hands over is run as it stands, acts, and proves that it helped."""
+    proves(lab, handed_over(lab, cause), state)
+
+
+def proves(lab: Lab, command: str, state: Path) -> None:
+    """A command acts, and proves that it helped."""
+    done = lab.paste(command, state)
     if done["plan"]["action"] == "resize-pool":
         # It is written, and takes effect with the restart that it offers.
         assert done["exit"] == 0, done
@@ -101,6 +111,21 @@ def closes_the_circle(lab: Lab, cause: str, state: Path) -> None:
     assert done["outcome"] == "done", done
     assert done["verification"]["result"] == "fixed", done["verification"]
     assert done["exit"] == 0
+
+
+def admits_that_it_stays(lab: Lab, cause: str, state: Path) -> None:
+    """The command that the diagnosis hands over acts, and says that the trouble is still there."""
+
+    def acted() -> bool:
+        done = lab.paste(f"{handed_over(lab, cause)} --wait 3s", state)
+        if done["exit"] == 4:
+            # What it was to cancel had ended by itself.
+            return False
+        assert (done["outcome"], done["exit"]) == ("done", 5), done
+        assert done["verification"]["result"] != "fixed"
+        return True
+
+    until(acted, 60)
 
 
 def until(wanted: Callable[[], bool], seconds: float = 60) -> None:
