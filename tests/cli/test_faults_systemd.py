@@ -8,47 +8,20 @@ import pytest
 from oncall.errors import Exit
 from tests.cli.bright import Bright
 from tests.cli.program import Program, Said, rows, signal, step
-from tests.clients.systemdstand import Systemd, lacking, systemd
+from tests.clients.systemdstand import ILL, Systemd, manager_with
 
 UNITS = {
     "fine.service": """
         [Service]
         ExecStart=/bin/sleep 1000
         """,
-    "gives-up.service": """
-        [Unit]
-        StartLimitBurst=3
-        StartLimitIntervalSec=1000
-        [Service]
-        ExecStart=/bin/sh -c 'exit 3'
-        Restart=on-failure
-        RestartSec=0
-        """,
-    "loops.service": """
-        [Service]
-        ExecStart=/bin/sh -c 'exit 3'
-        Restart=always
-        RestartSec=1000
-        """,
-    "never-ready.service": """
-        [Service]
-        Type=notify
-        ExecStart=/bin/sleep 1000
-        TimeoutStartSec=infinity
-        """,
+    **ILL,
 }
 
 
 @pytest.fixture(scope="module")
 def manager() -> Iterator[Systemd]:
-    why = lacking()
-    if why:
-        pytest.skip(why)
-    with systemd() as made:
-        for name, text in UNITS.items():
-            made.add(name, text)
-        (made.units / "hidden.service").symlink_to("/dev/null")
-        yield made
+    yield from manager_with(UNITS)
 
 
 def diagnosed(well: Bright, program: Program, manager: Systemd, unit: str) -> tuple[Said, dict[str, Any]]:

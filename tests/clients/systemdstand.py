@@ -14,9 +14,35 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 MANAGER = Path("/lib/systemd/systemd")
 CGROUPS = Path("/sys/fs/cgroup")
 SYSTEMCTL = shutil.which("systemctl")
+ILL = {
+    "gives-up.service": """
+        [Unit]
+        StartLimitBurst=3
+        StartLimitIntervalSec=1000
+        [Service]
+        ExecStart=/bin/sh -c 'exit 3'
+        Restart=on-failure
+        RestartSec=0
+        """,
+    "loops.service": """
+        [Service]
+        ExecStart=/bin/sh -c 'exit 3'
+        Restart=always
+        RestartSec=1000
+        """,
+    "never-ready.service": """
+        [Service]
+        Type=notify
+        ExecStart=/bin/sleep 1000
+        TimeoutStartSec=infinity
+        """,
+}
+"""Units that crash, once too often or for ever, and one that never says that it is ready."""
 _BASE = {
     "default.target": "[Unit]\nDescription=Nothing\n",
     "basic.target": "[Unit]\nDescription=Nothing\n",
@@ -122,6 +148,19 @@ def systemd() -> Iterator[Systemd]:
         for group in groups:
             _remove(group)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def manager_with(units: Mapping[str, str]) -> Iterator[Systemd]:
+    """A private manager with these units, and a masked one called `hidden`."""
+    why = lacking()
+    if why:
+        pytest.skip(why)
+    with systemd() as made:
+        for name, text in units.items():
+            made.add(name, text)
+        (made.units / "hidden.service").symlink_to("/dev/null")
+        made.ctl("daemon-reload")
+        yield made
 
 
 def _environment(folder: Path, groups: list[Path]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 from oncall.clients import unit
 from oncall.clients.systemd import meet
 from oncall.model import Absence, Met, Scalar, Table, Unavailable
-from tests.clients.systemdstand import Systemd, lacking, systemd
+from tests.clients.systemdstand import ILL, Systemd, manager_with
 
 UNITS = {
     "fine.service": """
@@ -20,27 +20,7 @@ UNITS = {
         TasksMax=7
         Restart=on-failure
         """,
-    "gives-up.service": """
-        [Unit]
-        StartLimitBurst=3
-        StartLimitIntervalSec=1000
-        [Service]
-        ExecStart=/bin/sh -c 'exit 3'
-        Restart=on-failure
-        RestartSec=0
-        """,
-    "loops.service": """
-        [Service]
-        ExecStart=/bin/sh -c 'exit 3'
-        Restart=always
-        RestartSec=1000
-        """,
-    "never-ready.service": """
-        [Service]
-        Type=notify
-        ExecStart=/bin/sleep 1000
-        TimeoutStartSec=infinity
-        """,
+    **ILL,
     "eats.service": """
         [Service]
         ExecStart=/bin/sh -c 'tail /dev/zero; exec sleep 1000'
@@ -65,14 +45,7 @@ UNITS = {
 
 @pytest.fixture(scope="module")
 def manager() -> Iterator[Systemd]:
-    why = lacking()
-    if why:
-        pytest.skip(why)
-    with systemd() as made:
-        for name, text in UNITS.items():
-            made.add(name, text)
-        (made.units / "hidden.service").symlink_to("/dev/null")
-        yield made
+    yield from manager_with(UNITS)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,6 @@ from oncall.model_service import Service
 from oncall.remediation.action import Action, Found, Scene, Work
 from oncall.remediation.actions.restart_command import CommandWork
 from oncall.remediation.actions.restart_unit import UnitWork
-from tests.clients.systemdstand import Systemd, lacking, systemd
 
 DEADLINE_S = 20.0
 SERVER = """
@@ -116,19 +115,6 @@ def acted(
             return told
 
     return asyncio.run(act())
-
-
-def manager_with(units: dict[str, str]) -> "Iterator[Systemd]":
-    """A private manager with these units, and a masked one called `hidden`."""
-    why = lacking()
-    if why:
-        pytest.skip(why)
-    with systemd() as made:
-        for name, text in units.items():
-            made.add(name, text)
-        (made.units / "hidden.service").symlink_to("/dev/null")
-        made.ctl("daemon-reload")
-        yield made
 
 
 def path_with(*folders: Path) -> str:

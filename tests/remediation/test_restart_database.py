@@ -17,8 +17,8 @@ from oncall.remediation.action import Scene
 from oncall.remediation.actions.restart_database import RestartDatabase, _elsewhere
 from oncall.remediation.actions.restart_proofs import database_back
 from oncall.units import Duration
-from tests.clients.systemdstand import Systemd
-from tests.remediation.restartstand import acted, guard, manager_with, path_with, plan
+from tests.clients.systemdstand import Systemd, manager_with
+from tests.remediation.restartstand import acted, guard, path_with, plan
 
 
 @pytest.fixture(scope="module")

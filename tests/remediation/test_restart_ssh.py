@@ -8,8 +8,8 @@ from oncall.model_acts import GuardState
 from oncall.model_service import Service
 from oncall.remediation.actions.restart import Restart
 from oncall.units import Duration
-from tests.clients.systemdstand import Systemd
-from tests.remediation.restartstand import acted, manager_with, path_with, plan
+from tests.clients.systemdstand import Systemd, manager_with
+from tests.remediation.restartstand import acted, path_with, plan
 from tests.remediation.sshstand import HOST, Sshd, lacking, sshd
 
 UNITS = {"fine.service": "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=/bin/sleep 1000\n"}

@@ -19,13 +19,12 @@ from oncall.remediation.actions import restart_guards
 from oncall.remediation.actions.restart import Restart
 from oncall.remediation.actions.restart_unit import UnitWork
 from oncall.units import Duration
-from tests.clients.systemdstand import Systemd
+from tests.clients.systemdstand import Systemd, manager_with
 from tests.remediation.restartstand import (
     acted,
     at_work,
     guard,
     keep_journal,
-    manager_with,
     path_with,
     plan,
     server_words,
