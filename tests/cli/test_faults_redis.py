@@ -16,7 +16,7 @@ from oncall.errors import Exit
 from oncall.lab.servers import Server
 from tests.cli.bright import Bright
 from tests.cli.program import Program, Said, cause, rows, signal, step, unseen
-from tests.clients.redisstand import CANARY, await_that, execute, redis
+from tests.clients.redisstand import CANARY, await_that, execute, redis, running_a_script
 
 WAIT = ("--timeout", "60s", "--interval", "200ms")
 
@@ -154,27 +154,10 @@ def test_row_27_a_script_is_named_and_never_killed(
     server: Server, admin: Redis, well: Bright, program: Program
 ) -> None:
     there = well.program(program, redis={"url": server.url})
-    admin.config_set("lua-time-limit", 1)
-    with Redis.from_url(server.url) as other:
-        connection = other.connection_pool.get_connection()
-        connection.send_command("EVAL", "while true do end", 0)
-        await_that(lambda: _busy(admin))
-        try:
-            said, report = both(there)
-            assert "busy with a script" in " ".join(said.out.split())
-            assert _busy(admin), "the script was ended"
-        finally:
-            admin.script_kill()
-        with pytest.raises(ResponseError, match=r"(?i)killed"):
-            connection.read_response()
+    with running_a_script(server, admin):
+        said, report = both(there)
+        assert "busy with a script" in " ".join(said.out.split())
     is_down(said, report, "busy with a script", "CACHE")
-
-
-def _busy(admin: Redis) -> bool:
-    try:
-        return not admin.ping()
-    except ResponseError as said:
-        return str(said).startswith("BUSY")
 
 
 def test_row_27_no_connection_left(server: Server, admin: Redis, well: Bright, program: Program) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from oncall.clients.redis_answers import QUERIES
 from oncall.clients.redis_look import Looked, look
@@ -48,6 +49,30 @@ def redis(
 def execute(admin: Redis, *words: str | bytes) -> Any:  # noqa: ANN401  # whatever Redis answers
     send: Any = admin.execute_command  # The library leaves it without types.
     return send(*words)
+
+
+@contextmanager
+def running_a_script(server: Server, admin: Redis) -> Iterator[None]:
+    """The server is busy with a script that never ends, and still is when the block is over; then it is killed."""
+    admin.config_set("lua-time-limit", 1)
+    with Redis.from_url(server.url) as other:
+        connection = other.connection_pool.get_connection()
+        connection.send_command("EVAL", "while true do end", 0)
+        await_that(lambda: _is_busy(admin))
+        try:
+            yield
+            assert _is_busy(admin), "the script was ended"
+        finally:
+            admin.script_kill()
+        with pytest.raises(ResponseError, match=r"(?i)killed"):
+            connection.read_response()
+
+
+def _is_busy(admin: Redis) -> bool:
+    try:
+        return not admin.ping()
+    except ResponseError as said:
+        return str(said).startswith("BUSY")
 
 
 def looked(url: str, words: Sequence[str] = WORDS, deadline_s: float = 20, **options: float) -> Looked:

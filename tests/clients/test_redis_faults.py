@@ -18,7 +18,18 @@ from oncall.lab.process import free_port
 from oncall.lab.servers import Server
 from oncall.model import Absence, Table, Unavailable
 from oncall.model_service import RedisAt
-from tests.clients.redisstand import CANARY, WORDS, await_that, execute, gap, looked, redis, refused, rows
+from tests.clients.redisstand import (
+    CANARY,
+    WORDS,
+    await_that,
+    execute,
+    gap,
+    looked,
+    redis,
+    refused,
+    rows,
+    running_a_script,
+)
 
 
 @pytest.fixture(scope="module", params=["distribution", "wheel"])
@@ -60,27 +71,10 @@ def test_a_closed_port_is_down() -> None:
 
 
 def test_a_script_that_runs_is_told_and_not_killed(running: Server, admin: Redis) -> None:
-    admin.config_set("lua-time-limit", 1)
-    with Redis.from_url(running.url) as other:
-        connection = other.connection_pool.get_connection()
-        connection.send_command("EVAL", "while true do end", 0)
-        await_that(lambda: _busy(admin))
-        try:
-            why = refused(running.url)
-            assert _busy(admin)
-        finally:
-            admin.script_kill()
-        with pytest.raises(ResponseError, match=r"(?i)killed"):
-            connection.read_response()
+    with running_a_script(running, admin):
+        why = refused(running.url)
     assert why.kind is Absence.DOWN
     assert "it is busy with a script" in why.reason
-
-
-def _busy(admin: Redis) -> bool:
-    try:
-        return not admin.ping()
-    except ResponseError as said:
-        return str(said).startswith("BUSY")
 
 
 def test_no_connection_left_is_told_each_time(running: Server, admin: Redis) -> None:

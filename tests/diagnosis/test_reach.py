@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from redis import Redis
-from redis.exceptions import ResponseError
 
 from oncall.diagnosis.reach import State, check, worst
 from oncall.lab.servers import (
@@ -27,6 +26,7 @@ from oncall.lab.servers import (
 from oncall.model import ConfigCheck, Reach, Severity
 from oncall.model_service import HttpBackend, LogsAt, PostgresAt, PrometheusAt, RedisAt, RestartBy, Service
 from tests.clients.pgstand import Stand, stand
+from tests.clients.redisstand import running_a_script
 
 CANARY = "canary-4711"
 
@@ -223,26 +223,10 @@ def test_redis_without_a_connection_left_is_down(redis: Server, redis_admin: Red
 
 
 def test_redis_that_runs_a_script_is_busy(redis: Server, redis_admin: Redis) -> None:
-    redis_admin.config_set("busy-reply-threshold", 1)
-    with Redis.from_url(redis.url) as other:
-        pipe = other.connection_pool.get_connection()
-        pipe.send_command("EVAL", "while true do end", 0)
-        try:
-            reach = _until_busy(redis)
-        finally:
-            redis_admin.script_kill()
-            with pytest.raises(ResponseError, match="killed"):
-                pipe.read_response()
+    with running_a_script(redis, redis_admin):
+        reach = redis_reach(redis.url)
     assert reach.state == "down"
     assert "busy with a script" in str(reach.reason)
-
-
-def _until_busy(redis: Server) -> Reach:
-    for _ in range(200):
-        reach = redis_reach(redis.url)
-        if reach.state == "down":
-            break
-    return reach
 
 
 def test_a_frozen_redis_is_unknown_by_the_deadline(redis: Server) -> None:

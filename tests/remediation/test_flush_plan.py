@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from redis.exceptions import ResponseError
 
 from oncall.clients.redis import where
 from oncall.clients.redis_flush_look import Walked
@@ -19,7 +18,7 @@ from oncall.model_acts import GuardState
 from oncall.model_service import Service
 from oncall.remediation.action import Scene
 from oncall.remediation.actions.flush_cache import FlushCache
-from tests.clients.redisstand import await_that, execute, redis
+from tests.clients.redisstand import await_that, execute, redis, running_a_script
 from tests.remediation.flushstand import barred, calls, fill, guard, is_refused, looked, scene, user
 
 
@@ -373,24 +372,7 @@ def test_a_server_that_is_busy_with_a_script_bars_and_the_script_goes_on(
     server: Server, admin: Redis
 ) -> None:
     admin.set("cache:1", 1)
-    admin.config_set("lua-time-limit", 1)
-    with Redis.from_url(server.url) as other:
-        connection = other.connection_pool.get_connection()
-        connection.send_command("EVAL", "while true do end", 0)
-        await_that(lambda: is_busy(admin))
-        try:
-            report = guard(looked(scene(server.url), "cache:"), "rights")
-            assert is_busy(admin)
-        finally:
-            admin.script_kill()
-        with pytest.raises(ResponseError, match=r"(?i)killed"):
-            connection.read_response()
+    with running_a_script(server, admin):
+        report = guard(looked(scene(server.url), "cache:"), "rights")
     assert report.state is GuardState.UNKNOWN
     assert "it is busy with a script" in report.text
-
-
-def is_busy(admin: Redis) -> bool:
-    try:
-        return not admin.ping()
-    except ResponseError as said:
-        return str(said).startswith("BUSY")
