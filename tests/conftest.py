@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import settings
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from tests.checks.stories import Stories, told
 from tests.cli.program import Program
@@ -58,6 +60,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa
     from tests import workers
 
     return workers.Together(config, log)
+
+
+class TextFiles(SingleFileSnapshotExtension):
+    """One readable file a page."""
+
+    _write_mode = WriteMode.TEXT
+    file_extension = "txt"
+
+
+@pytest.fixture
+def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    """What a person sees, to the letter."""
+    return snapshot.use_extension(TextFiles)
 
 
 @pytest.fixture

@@ -16,9 +16,6 @@ from tests.checks.stories import Stories
 from tests.cli.program import Program
 from tests.monitoring.alertstand import rule, ruled
 from tests.monitoring.fleetstand import STORIES, fields, fleet
-from tests.render.test_golden import golden
-
-__all__ = ["golden"]
 
 SCROLLED = 300
 """Lines of a page that is longer than the window."""

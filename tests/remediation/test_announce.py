@@ -19,14 +19,8 @@ from oncall.remediation.announce import announce, payload
 from tests.clients.webstand import Answer, Asked, Stand, forever, reply, silence
 from tests.remediation.auditstand import ANA, DONE, PLAN, PROOF, SYMPTOM
 from tests.render.reports import TEXT
-from tests.render.test_golden import TextFiles
 
 PATH = "/services/T0CANARY/B0CANARY/XcanaryXcanaryX"
-
-
-@pytest.fixture
-def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    return snapshot.use_extension(TextFiles)
 
 
 def text(told: ActionPlan | Remediation) -> str:

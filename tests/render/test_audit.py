@@ -16,7 +16,6 @@ from oncall.render.json_out import audit_json
 from tests.remediation.auditstand import ANA, PROOF, intent, outcome, refusal
 from tests.render.pages import printed
 from tests.render.reports import TEXT
-from tests.render.test_golden import TextFiles
 
 PATH = "/home/ana/.local/state/oncall/audit.jsonl"
 Page = AuditList | AuditShown | AuditVerified
@@ -49,11 +48,6 @@ PAGES: dict[str, Page] = {
         path=PATH, entries=3, whole=False, line=4, reason="its text does not fit its hash: it was changed"
     ),
 }
-
-
-@pytest.fixture
-def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    return snapshot.use_extension(TextFiles)
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

@@ -25,9 +25,6 @@ from oncall.render.text import cells
 from tests.render.pages import printed
 from tests.render.reports import TEXT
 from tests.render.sample_boards import BOARDS, alone, board, database, overview, panel, requests
-from tests.render.test_golden import golden
-
-__all__ = ["golden"]
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 KEYS = keys_line(tuple(BOARDS), "overview", "30 min", paused=False)

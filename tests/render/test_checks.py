@@ -15,7 +15,6 @@ from oncall.render.checks import checks_page
 from oncall.render.json_out import check_json, checks_json
 from tests.render.pages import printed
 from tests.render.samples import HOSTILE
-from tests.render.test_golden import TextFiles
 
 COURSE = tuple(float(n % 7) for n in range(48))
 UPTIME = CheckLine(
@@ -57,11 +56,6 @@ REPORT = CheckReport(
     lines=(ERRORS, ALERTS, BACKUPS, YOUNG, UPTIME, HEALTH),
 )  # fmt: skip
 WELL = replace(REPORT, service="mail", severity=Severity.OK, summary="all 1 are well", lines=(UPTIME,))
-
-
-@pytest.fixture
-def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    return snapshot.use_extension(TextFiles)
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

@@ -26,15 +26,9 @@ from oncall.render.json_out import deploy_json
 from oncall.runbook.loader import library
 from tests.render.pages import printed
 from tests.render.reports import TEXT
-from tests.render.test_golden import TextFiles
 
 AT = datetime(2026, 1, 1, 3, 12, 41, tzinfo=UTC)
 FLAT = (*[0.001] * 36, *[0.08] * 24)
-
-
-@pytest.fixture
-def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    return snapshot.use_extension(TextFiles)
 
 
 def line(name: str = "error_rate", **changed: Any) -> DeployLine:  # noqa: ANN401 - any field

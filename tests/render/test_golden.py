@@ -6,25 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 from syrupy.assertion import SnapshotAssertion
-from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from oncall.render.diagnosis import diagnosis
 from oncall.render.json_out import diagnosis_json
 from oncall.render.markdown import diagnosis_markdown
 from tests.render.pages import printed
 from tests.render.samples import SAMPLES
-
-
-class TextFiles(SingleFileSnapshotExtension):
-    """One readable file a page."""
-
-    _write_mode = WriteMode.TEXT
-    file_extension = "txt"
-
-
-@pytest.fixture
-def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    return snapshot.use_extension(TextFiles)
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

@@ -15,12 +15,6 @@ from oncall.render.markdown_acts import guards_markdown
 from tests.render.pages import printed
 from tests.render.samples import HOSTILE
 from tests.render.samples_acts import explained
-from tests.render.test_golden import TextFiles
-
-
-@pytest.fixture
-def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    return snapshot.use_extension(TextFiles)
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

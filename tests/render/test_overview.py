@@ -32,7 +32,6 @@ from tests.render.samples import (
     ruled_out,
     signal,
 )
-from tests.render.test_golden import TextFiles
 
 TITLES.update({"latency.lock_contention": "lock contention", "latency.ollama_slow": "Ollama slow"})
 
@@ -95,11 +94,6 @@ FOUND: dict[str, Callable[[], list[Diagnosis]]] = {
     "well": lambda: [as_issue(healthy(), n, f"{n.upper()} HEALTHY") for n in ("errors", "pool")],
     "dark": lambda: [as_issue(unconfigured(), n, f"{n.upper()} UNKNOWN") for n in ("errors", "memory")],
 }
-
-
-@pytest.fixture
-def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    return snapshot.use_extension(TextFiles)
 
 
 def page(found: list[Diagnosis], width: int, **more: object) -> str:

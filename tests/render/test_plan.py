@@ -34,15 +34,9 @@ from tests.render.samples_acts import (
     resize,
     restart,
 )
-from tests.render.test_golden import TextFiles
 from tests.render.test_markdown import CODE, LIVE
 
 WIDTHS = st.sampled_from([20, 40, 59, 60, 80, 120, 200])
-
-
-@pytest.fixture
-def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    return snapshot.use_extension(TextFiles)
 
 
 def page(plan: ActionPlan, width: int, *, ascii_only: bool = False, height: int | None = None) -> str:

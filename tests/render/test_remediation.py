@@ -39,18 +39,12 @@ from tests.render.samples_acts import (
     verified,
     worse,
 )
-from tests.render.test_golden import TextFiles
 from tests.render.test_markdown import CODE, LIVE
 
 ALL_HELPED: tuple[Helped, ...] = ("fixed", "not_fixed", "worse", "unknown", "nothing_measured")
 ALL_OUTCOMES: tuple[Outcome, ...] = (
     "done", "partly", "unchanged", "failed", "unknown", "refused", "interrupted",
 )  # fmt: skip
-
-
-@pytest.fixture
-def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    return snapshot.use_extension(TextFiles)
 
 
 def page(r: Remediation, width: int, *, ascii_only: bool = False, height: int | None = None) -> str:

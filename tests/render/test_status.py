@@ -34,12 +34,6 @@ from tests.render.sample_status import (
     everyone,
     health_of_everyone,
 )
-from tests.render.test_golden import TextFiles
-
-
-@pytest.fixture
-def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    return snapshot.use_extension(TextFiles)
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

@@ -23,7 +23,6 @@ from tests.render.samples_acts import (
     hostile_outcome,
     restart,
 )
-from tests.render.test_golden import TextFiles
 
 Symptoms = tuple[SymptomChange, ...]
 LOOKS: dict[str, tuple[Symptoms, tuple[Check, ...], float]] = {
@@ -32,11 +31,6 @@ LOOKS: dict[str, tuple[Symptoms, tuple[Check, ...], float]] = {
     "well": ((POOL, LATENCY), CHECKS, 31.8),
     "over": ((POOL_STILL,), (Check(text="6 of 8 sessions are gone", holds=False),), 120.4),
 }
-
-
-@pytest.fixture
-def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    return snapshot.use_extension(TextFiles)
 
 
 def look(name: str, width: int, *, ascii_only: bool = False) -> str:
