@@ -8,8 +8,6 @@ the share of requests that are turned down with 422."""
 import asyncio
 import json
 import math
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -197,16 +195,6 @@ def part(name: str, folder: Path, began: float, bad: float = 0.0) -> Iterator[Pa
         end(child.pid, identity(child.pid)) if child.poll() is None else None
         child.wait()
         child.stdout.close()
-
-
-@contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    """A process that takes connections and does nothing with them."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 # --- the whole -------------------------------------------------------------------------------------

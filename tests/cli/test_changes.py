@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import re
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from tests.clients.history import SCRAPE_S, Service
 from tests.clients.promstand import backfill
 from tests.clients.webstand import Answer, Asked, reply
 from tests.clients.webstand import Stand as Web
+from tests.processes import frozen
 
 LATEST_S = 2 * SCRAPE_S + 60
 """An onset may be told so late: two points, and the time that a rate is taken over."""
@@ -235,11 +234,8 @@ def test_a_prometheus_that_is_younger_than_the_question(bot: Program, past: Past
 
 
 def test_a_frozen_server(bot: Program, past: Past) -> None:
-    os.kill(past.server.pid, signal.SIGSTOP)
-    try:
+    with frozen(past.server.pid):
         unknown(asked(bot, "--timeout", "1s"), "did not answer within")
-    finally:
-        os.kill(past.server.pid, signal.SIGCONT)
 
 
 def test_no_server_at_all(program: Program) -> None:

@@ -10,9 +10,10 @@ import pytest
 from redis import Redis
 
 from oncall.errors import Exit
-from tests.cli.bright import Bright, frozen, history_server, part
+from tests.cli.bright import Bright, history_server, part
 from tests.cli.darkness import CASES, HISTORY, LOGS, OLLAMA, POSTGRES, REDIS, UNIT, WELL, Dark, shims
 from tests.cli.program import Program, signal
+from tests.processes import frozen
 
 FAST = ("--interval", "200ms")
 # Where nothing is frozen nothing waits: a busy machine has time to answer.

@@ -20,6 +20,7 @@ from tests.clients.promstand import backfill
 from tests.clients.webstand import Answer, Asked, forever, head, reply
 from tests.clients.webstand import Stand as Web
 from tests.conftest import Varied
+from tests.processes import frozen
 
 FAST = ("--interval", "200ms")
 
@@ -65,12 +66,9 @@ def until_seen(program: Program, wanted: Callable[[dict[str, object]], bool]) ->
 def test_row_28_frozen(varied: Varied, tmp_path: Path) -> None:
     with prometheus(tmp_path) as server:
         program = varied(prometheus__url=server.url)
-        os.kill(server.pid, signals.SIGSTOP)
-        try:
+        with frozen(server.pid):
             said = diagnosed(program, "--timeout", "2s", "--output", "json")
             page = diagnosed(program, "--timeout", "2s")
-        finally:
-            os.kill(server.pid, signals.SIGCONT)
     assert said.code == page.code == Exit.UNKNOWN
     assert "did not answer within" in unseen(said.json, "prometheus")["reason"]
     the_rest_is_there(said)

@@ -1,8 +1,6 @@
 """How questions are put: read-only, in time, one failing alone."""
 
 import asyncio
-import os
-import signal
 
 import pytest
 
@@ -18,6 +16,7 @@ from tests.clients.pgstand import (
     rows,
     table,
 )
+from tests.processes import frozen
 
 SLOW = Question(id="slow", sql="SELECT pg_sleep(30)")
 
@@ -234,11 +233,8 @@ def test_a_lock_is_not_waited_for(pg: Stand) -> None:
 
 
 def test_a_frozen_server(pg: Stand) -> None:
-    os.kill(pg.server.pid, signal.SIGSTOP)
-    try:
+    with frozen(pg.server.pid):
         why = refusal(asked(pg.server.url, deadline_s=1))
-    finally:
-        os.kill(pg.server.pid, signal.SIGCONT)
     assert why.kind == Absence.TIMEOUT
     assert "says nothing" in why.reason
 
@@ -249,13 +245,8 @@ def test_a_server_that_freezes_in_the_middle(pg: Stand) -> None:
         asking = [*questions("sessions"), SLOW, *questions("slots")]
         running = asyncio.create_task(ask(at, asking, {}, 1.5))
         pid = await asyncio.to_thread(asleep, pg)
-        os.kill(pid, signal.SIGSTOP)
-        os.kill(pg.server.pid, signal.SIGSTOP)
-        try:
+        with frozen(pid), frozen(pg.server.pid):
             answers = await running
-        finally:
-            os.kill(pg.server.pid, signal.SIGCONT)
-            os.kill(pid, signal.SIGCONT)
         assert rows(answers, "sessions")
         assert missing(answers, "slow").kind == missing(answers, "slots").kind == Absence.TIMEOUT
 

@@ -22,6 +22,7 @@ from oncall.model_service import Basic, PrometheusAt
 from oncall.signals import ages_promql
 from tests.clients.promstand import ask, backfill, running, until
 from tests.clients.webstand import Answer, Asked, Stand, head, reply, times
+from tests.processes import frozen
 
 T = TypeVar("T")
 HTML = "<!DOCTYPE html><title>Sign in</title>"
@@ -153,16 +154,13 @@ def test_a_frozen_server_is_told_by_the_deadline_and_used_again_afterwards(tmp_p
     async def work() -> tuple[list[Vector | Unavailable], Vector | Unavailable]:
         async with running(tmp_path) as (client, server):
             await ask(client, "vector(1)")
-            os.kill(server.pid, signal.SIGSTOP)
-            try:
-                frozen = await asyncio.gather(*(client.query("vector(1)", None, 0.5) for _ in range(15)))
-            finally:
-                os.kill(server.pid, signal.SIGCONT)
-            return frozen, await client.query("vector(1)", None, 30)
+            with frozen(server.pid):
+                late = await asyncio.gather(*(client.query("vector(1)", None, 0.5) for _ in range(15)))
+            return late, await client.query("vector(1)", None, 30)
 
-    frozen, after = asyncio.run(work())
-    assert {refused(got).kind for got in frozen} == {Absence.TIMEOUT}
-    assert any("took the connection but did not answer within 0.5 s" in refused(got).reason for got in frozen)
+    late, after = asyncio.run(work())
+    assert {refused(got).kind for got in late} == {Absence.TIMEOUT}
+    assert any("took the connection but did not answer within 0.5 s" in refused(got).reason for got in late)
     assert isinstance(after, Vector)
 
 

@@ -30,6 +30,7 @@ from tests.clients.redisstand import (
     rows,
     running_a_script,
 )
+from tests.processes import frozen
 
 
 @pytest.fixture(scope="module", params=["distribution", "wheel"])
@@ -89,11 +90,8 @@ def test_no_connection_left_is_told_each_time(running: Server, admin: Redis) -> 
 
 
 def test_a_frozen_server_is_no_answer_by_the_deadline(running: Server) -> None:
-    os.kill(running.pid, signal.SIGSTOP)
-    try:
+    with frozen(running.pid):
         why = refused(running.url, deadline_s=0.3)
-    finally:
-        os.kill(running.pid, signal.SIGCONT)
     assert why.kind is Absence.TIMEOUT
     assert why.reason.startswith("no answer from 127.0.0.1:")
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import socket
 import stat
 import textwrap
@@ -27,6 +26,7 @@ from oncall.model import ConfigCheck, Reach, Severity
 from oncall.model_service import HttpBackend, LogsAt, PostgresAt, PrometheusAt, RedisAt, RestartBy, Service
 from tests.clients.pgstand import Stand, stand
 from tests.clients.redisstand import running_a_script
+from tests.processes import frozen
 
 CANARY = "canary-4711"
 
@@ -230,11 +230,8 @@ def test_redis_that_runs_a_script_is_busy(redis: Server, redis_admin: Redis) -> 
 
 
 def test_a_frozen_redis_is_unknown_by_the_deadline(redis: Server) -> None:
-    os.kill(redis.pid, signal.SIGSTOP)
-    try:
+    with frozen(redis.pid):
         reach = redis_reach(redis.url, deadline_s=0.5)
-    finally:
-        os.kill(redis.pid, signal.SIGCONT)
     assert reach.state == "unknown"
     assert "no answer from" in str(reach.reason)
 

@@ -1,10 +1,8 @@
 """What `kill-queries` does, and proves: fault rows 13, 14 and 15 on real servers; the lock of one operator."""
 
 import asyncio
-import os
 import re
 import shlex
-import signal
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from oncall.model import Unavailable
 from oncall.remediation.actions.kill_queries import KillQueries, KillWork, parse_pid
 from oncall.remediation.planning import identify
 from tests.clients.pgstand import Stand, begin, pgbouncer, stand
+from tests.processes import frozen
 from tests.remediation import killstand
 from tests.remediation.killstand import done, dsn, error, idling, named, pid, planned, session, targets
 
@@ -108,11 +107,8 @@ def test_the_end_of_a_blocker_frees_those_behind_it(pg: Stand) -> None:
 
 def test_row_15_a_backend_that_does_not_end(pg: Stand) -> None:
     link = killstand.running(pg)
-    os.kill(pid(link), signal.SIGSTOP)
-    try:
+    with frozen(pid(link)):
         end = done(dsn(pg), KillQueries(pids=named(link), terminate=True), wait_s=0.5)
-    finally:
-        os.kill(pid(link), signal.SIGCONT)
     assert end.states == ["done"]
     assert [c.holds for c in end.checks] == [False]
     assert "sent, still present after" in end.checks[0].text
@@ -234,11 +230,8 @@ def test_a_server_that_stands_still_is_unknown_and_its_late_answer_is_no_other_o
             (own,) = pg.admin.execute(
                 "SELECT pid FROM pg_stat_activity WHERE application_name = 'oncall'"
             ).fetchall()
-            os.kill(own[0], signal.SIGSTOP)
-            try:
+            with frozen(own[0]):
                 late = await here.session.act("SELECT 1 AS late", 0.2)
-            finally:
-                os.kill(own[0], signal.SIGCONT)
             async with KillQueries(pids=named(link)).work(here) as work:
                 return late.answer, targets(work.found)
 
