@@ -32,7 +32,7 @@ GROUPS = (
     ("latency.too_many_requests",),
 )
 """What is broken together: causes, some with a variant that is not the usual one."""
-BURN = {"latency.slow_queries", "latency.resource_exhaustion", "latency.too_many_requests"}
+BURN = {"latency.slow_queries", "latency.resource_exhaustion:runaway_job", "latency.too_many_requests"}
 MENDED = {
     "errors.database_unavailable",
     "latency.lock_contention",
@@ -57,10 +57,7 @@ def cause_of(broken: str) -> str:
     return broken.partition(":")[0]
 
 
-PARAMS = [
-    pytest.param(group, marks=[pytest.mark.burns] if BURN & set(map(cause_of, group)) else [])
-    for group in GROUPS
-]
+PARAMS = [pytest.param(group, marks=[pytest.mark.burns] if BURN & set(group) else []) for group in GROUPS]
 
 
 def health(lab: Lab, path: str) -> tuple[int, str]:
