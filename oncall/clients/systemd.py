@@ -76,14 +76,26 @@ def command_of(words: Sequence[str], ssh: str | None, deadline_s: float) -> list
 
 
 async def started(command: Sequence[str]) -> asyncio.subprocess.Process | Unavailable:
-    """A program that runs, with nothing to read and both of its texts to be taken."""
+    """A program that runs, with nothing to read and both of its texts to be taken.
+
+    Where that is cancelled in the middle, the program is gone first: asyncio's own wait for that ends with the next
+    cancel, and a loop that is closed before its child has ended complains aloud."""
+    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(*command, stdin=nothing, stdout=pipe, stderr=pipe)
+    )
+    stopped: asyncio.CancelledError | None = None
+    while not starting.done():
+        try:
+            await asyncio.wait([starting])
+        except asyncio.CancelledError as cancelled:
+            stopped = cancelled
+    if stopped is not None:
+        if not starting.cancelled() and starting.exception() is None:
+            await killed(starting.result())
+        raise stopped
     try:
-        return await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        return starting.result()
     except OSError as failed:
         reason = f"not available here, because {command[0]} cannot be run: {(failed.strerror or '').lower()}"
         return Unavailable(kind=Absence.NOT_INSTALLED, reason=reason)
