@@ -113,21 +113,6 @@ def proves(lab: Lab, command: str, state: Path) -> None:
     assert done["exit"] == 0
 
 
-def admits_that_it_stays(lab: Lab, cause: str, state: Path) -> None:
-    """The command that the diagnosis hands over acts, and says that the trouble is still there."""
-
-    def acted() -> bool:
-        done = lab.paste(f"{handed_over(lab, cause)} --wait 3s", state)
-        if done["exit"] == 4:
-            # What it was to cancel had ended by itself.
-            return False
-        assert (done["outcome"], done["exit"]) == ("done", 5), done
-        assert done["verification"]["result"] != "fixed"
-        return True
-
-    until(acted, 60)
-
-
 def until(wanted: Callable[[], bool], seconds: float = 60) -> None:
     """Waits for a condition; fails when it does not come."""
     deadline = time.monotonic() + seconds

@@ -10,7 +10,7 @@ import pytest
 
 from oncall.lab import faults
 
-from .conftest import Lab, admits_that_it_stays, closes_the_circle, until
+from .conftest import Lab, closes_the_circle, until
 
 POOL = {cause: kind for cause, kind in faults.KINDS.items() if cause.startswith("pool.")}
 USUAL = [(cause, next(iter(kind.variants))) for cause, kind in POOL.items()]
@@ -37,7 +37,6 @@ MENDED = {
     if cause in ("pool.connection_leak", "pool.lock_contention", "pool.too_small")
     and variant != "prepared_transaction"
 } | {("pool.slow_queries", "runaway_reports")}
-STAYS = {("pool.slow_queries", "heavy_export")}
 
 
 def recognised(lab: Lab, cause: str, issue: str = "pool") -> bool:
@@ -81,8 +80,6 @@ def test_it_troubles_the_pool_is_found_and_heals(
         until(lambda: cause != "pool.connection_leak" or lab.pool.active >= 0.9 * lab.pool.size, 90)
         if (cause, variant) in MENDED:
             closes_the_circle(lab, cause, tmp_path)
-        if (cause, variant) in STAYS:
-            admits_that_it_stays(lab, cause, tmp_path)
     finally:
         assert cause in lab.do("heal", cause)
     until(lambda: lab.pool.quiet, 40)
