@@ -143,7 +143,7 @@ KINDS: dict[str, Kind] = {
             "heavy_export": "a release whose /api/export reads the whole table",
             REPORTS: WHAT,
         },
-        "how often the slow endpoint is asked, or how many reports",
+        "how often the slow endpoint is asked",
         make=make_slow,
         undo=undo_slow,
         service=_heavy,
