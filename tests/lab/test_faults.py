@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from oncall.lab import faults
+from oncall.lab import faults, watch
 
 from .conftest import Lab, closes_the_circle, until
 
@@ -68,6 +68,8 @@ def test_it_troubles_the_pool_is_found_and_heals(
 ) -> None:
     lab = labs(version)
     until(lambda: lab.pool.quiet, 30)
+    # Some faults trouble it at once, in a lab that Prometheus has not looked at yet.
+    until(lambda: watch.samples(lab.record, lab.record.started) >= 8, 30)
     try:
         # A leak goes on after the restart: slowly, so that the proof is had before the pool is full again.
         strength = "0.25" if cause == "pool.connection_leak" else "1"
