@@ -335,10 +335,10 @@ def ranked_symptoms(symptoms: Sequence[SymptomChange]) -> list[SymptomChange]:
 
 
 def change_of(symptom: SymptomChange) -> tuple[str, str]:
-    """Before and now, in the symptom's unit; what could not be read is unknown."""
+    """Before and now, in the symptom's unit; what could not be read is unknown, what no longer applies is nothing."""
     now = "unknown" if symptom.now is None else humane(symptom.now, symptom.unit)
     before = "unknown" if symptom.before is None else humane(symptom.before, symptom.unit)
-    return before, now
+    return before, NONE if symptom.now is None and symptom.severity is Severity.OK else now
 
 
 def limits(symptom: SymptomChange) -> tuple[str, str]:

@@ -10,18 +10,22 @@ from rich.live import Live
 from syrupy.assertion import SnapshotAssertion
 
 from oncall.model_acts import Check, SymptomChange
+from oncall.render.act_words import change_of
 from oncall.render.verifying import verifying
 from tests.render.pages import printed
 from tests.render.samples import HOSTILE
 from tests.render.samples_acts import (
     CHECKS,
+    CRITICAL,
     DARK,
     LATENCY,
+    OK,
     POOL,
     POOL_STILL,
     hostile,
     hostile_outcome,
     restart,
+    symptom,
 )
 
 Symptoms = tuple[SymptomChange, ...]
@@ -93,3 +97,10 @@ def test_it_can_be_shown_live() -> None:
             assert name in LOOKS
     assert "\x1b]0;" not in file.getvalue()
     assert "the time is up" in file.getvalue()
+
+
+def test_what_no_longer_applies_has_no_value_and_is_well() -> None:
+    left = symptom("Time until the limit", "seconds", (2400, None), (86_400, 3600), (CRITICAL, OK),
+                   reason="does not apply: memory does not grow steadily")  # fmt: skip
+    assert change_of(left) == ("40 min", "–")
+    assert change_of(DARK)[1] == "unknown"
