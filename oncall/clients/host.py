@@ -1,12 +1,13 @@
 """The machine that the service runs on: CPU, load, memory and pressure, from the kernel's own files."""
 
 import asyncio
+import os
 import platform
 import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -37,11 +38,12 @@ COLUMNS = (
 )
 GAP_S = 0.2
 _MARK = "== "
-_AGAIN = "again"
+_AGAIN, _OWN = "again", "own"
 _CAP = 2**20
 _DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
 Texts: TypeAlias = Mapping[str, str]
-"""The kernel's files by their path; `again` is /proc/stat a moment later. What is not there is missing."""
+"""The kernel's files by their path; `again` is /proc/stat a moment later, `own` the ticks that this program took in
+between. What is not there is missing."""
 
 
 async def state(ssh: str | None, deadline_s: float, gap_s: float = GAP_S) -> StepReading:
@@ -111,8 +113,14 @@ async def _here(gap_s: float) -> Texts | Unavailable:
     if "/proc/stat" not in texts:
         reason = f"not available on this machine, because {platform.system() or 'it'} has no /proc/stat"
         return Unavailable(kind=Absence.NOT_APPLICABLE, reason=reason, hint="only Linux can be looked at")
+    own = _own_ticks()
     await asyncio.sleep(gap_s)
-    return {**texts, _AGAIN: _text("/proc/stat")}
+    return {**texts, _AGAIN: _text("/proc/stat"), _OWN: f"{_own_ticks() - own:.2f}"}
+
+
+def _own_ticks() -> float:
+    """The CPU time that this program has taken so far, in the ticks of /proc/stat."""
+    return process_time() * os.sysconf("SC_CLK_TCK")
 
 
 def _text(name: str) -> str:
@@ -158,7 +166,8 @@ def parse(texts: Texts, place: str) -> Table | Unavailable:
         reason = f"/proc/stat of {place} has no line on the CPU"
         return Unavailable(kind=Absence.BAD_ANSWER, reason=reason)
     again, _ = _cpu(texts.get(_AGAIN, ""))
-    used, iowait, steal = shares(first, again or first)
+    own = _numbers(texts.get(_OWN, ""))[:1] or [None]
+    used, iowait, steal = shares(first, again or first, own[0] or 0.0)
     load = _numbers(texts.get("/proc/loadavg", ""))[:1] or [None]
     memory = _memory(texts.get("/proc/meminfo", ""))
     total, available = memory.get("MemTotal"), memory.get("MemAvailable")
@@ -182,18 +191,21 @@ def parse(texts: Texts, place: str) -> Table | Unavailable:
 
 
 def shares(
-    before: tuple[int, ...], after: tuple[int, ...]
+    before: tuple[int, ...], after: tuple[int, ...], own: float = 0.0
 ) -> tuple[float | None, float | None, float | None]:
     """Shares of the CPU time between two looks: used, waiting for disks, taken by the hypervisor.
 
     Fields as in proc(5): user nice system idle iowait irq softirq steal (guest is within user). Used is all
-    that is neither idle nor waiting: stolen time is not there for anybody. None where no time has passed."""
+    that is neither idle nor waiting: stolen time is not there for anybody. Of the ticks that are not our `own`, which
+    busy others would have taken and an idle machine has no use for. None where no time has passed (to others)."""
     steps = [max(0, b - a) for a, b in zip(before[:8], after[:8], strict=False)]
     whole = sum(steps)
     if not whole or len(steps) < 4:
         return None, None, None
     iowait = steps[4] if len(steps) > 4 else None
-    used = (whole - steps[3] - (iowait or 0)) / whole
+    busy = whole - steps[3] - (iowait or 0)
+    own = min(own, busy)
+    used = (busy - own) / (whole - own) if whole > own else None
     steal = steps[7] / whole if len(steps) > 7 else None
     return used, None if iowait is None else iowait / whole, steal
 

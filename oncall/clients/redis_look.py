@@ -98,8 +98,9 @@ class _Look:
 
     async def go(self, at: RedisAt) -> None:
         self.came.wire = wire = await open_wire(at)
-        # A server that is not ready yet says so.
+        sent = perf_counter()
         await wire.ask([("PING",)])
+        self.came.ping_ms = (perf_counter() - sent) * 1000
         await self._first(wire)
         if self.words & {"clients"}:
             await self._clients(wire)
@@ -166,11 +167,6 @@ class _Look:
         ends = self.came.looks[0][0] + min(quiet, self._apart_s)
         ends = max(ends, (self.came.walk.looked_at or 0.0) + self._apart_s)
         await asyncio.sleep(ends - perf_counter())
-        if "server" in self.words:
-            # Timed only now: at first this process is busy with the other backends.
-            sent = perf_counter()
-            await wire.ask([("PING",)])
-            self.came.ping_ms = (perf_counter() - sent) * 1000
         batch, at = Batch(), perf_counter()
         if "server" in self.words:
             batch.add(lambda reply: self.came.looks.append((at, reply)), "INFO")

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -56,14 +55,6 @@ class Ask(Frozen, frozen=True):
     interval_s: float = 2.0
 
 
-async def _in_turn(turn: int, work: Callable[[], Awaitable[T]]) -> T:
-    """Begins with a work `turn` rounds of the loop later: what was begun before goes on while this one's client is
-    imported, instead of waiting until all are."""
-    for _ in range(turn):
-        await asyncio.sleep(0)
-    return await work()
-
-
 def _quiet(_backend: str, _state: str) -> None:
     return None
 
@@ -102,11 +93,8 @@ class Round:
     async def run(self) -> Gathered:
         """Every answer, or why there is none, within the timeout. Without signals, no metrics are asked for."""
         asked = self._by_backend()
-        # Prometheus first: it is asked three times in a row. The page of this moment last, beside Postgres's answers.
-        metrics = self._metrics(page_turn=len(asked) + 1)
-        works = (partial(self._backend, name, questions) for name, questions in asked.items())
-        backends = asyncio.gather(*(_in_turn(turn, work) for turn, work in enumerate(works, 1)))
-        (measured, live, metric_part), parts = await asyncio.gather(metrics, backends)
+        backends = asyncio.gather(*(self._backend(name, questions) for name, questions in asked.items()))
+        parts, (measured, live, metric_part) = await asyncio.gather(backends, self._metrics())
         by_name: dict[str, Part] = dict(zip(asked, parts, strict=True))
         every = (metric_part, *by_name.values())
         notes = {name: part.notes for name, part in by_name.items()}
@@ -186,13 +174,13 @@ class Round:
 
     # --- metrics -------------------------------------------------------------------------------
 
-    async def _metrics(self, page_turn: int) -> tuple[Measured, Mapping[str, float], "Part"]:
+    async def _metrics(self) -> tuple[Measured, Mapping[str, float], "Part"]:
         specs = self.plan.signals
         if not specs:
             return Measured(signals={}, end=self.moment.end), {}, Part()
         look = Look(self.service, specs, self.deadline_s)
         try:
-            first_page = asyncio.ensure_future(_in_turn(page_turn, partial(self._first_page, look)))
+            first_page = asyncio.ensure_future(self._first_page(look))
             told = await self._prometheus(specs)
             first = await first_page
             if isinstance(told, Measured):

@@ -99,9 +99,33 @@ def test_shares_are_shares(before: list[int], after: list[int]) -> None:
         assert steal is None or steal <= used + 1e-9
 
 
+@given(TICKS, TICKS, st.floats(0, 1e6))
+def test_without_our_own_time_too(before: list[int], after: list[int], own: float) -> None:
+    used = host.shares(tuple(before), tuple(after), own)[0]
+    assert used is None or 0 <= used <= 1
+
+
+@pytest.mark.parametrize(
+    ("user", "idle", "own", "used"),
+    [
+        (20, 20, 20, 0.0),  # idle but for us
+        (40, 0, 20, 1.0),  # full: others would take ours too
+        (30, 10, 20, 0.5),
+        (20, 20, 25.5, 0.0),  # ticks are coarse
+        (40, 0, 40, None),  # nobody else had a chance
+    ],
+)
+def test_what_this_program_takes_is_no_load_of_the_machine(
+    user: int, idle: int, own: float, used: float | None
+) -> None:
+    again = f"cpu {user} 0 0 {idle} 0"
+    texts = {"/proc/stat": "cpu 0 0 0 0 0", "again": again, "own": f"{own:.2f}"}
+    assert row(host.parse(texts, "here"))["cpu_used"] == used
+
+
 @given(
     st.dictionaries(
-        st.sampled_from([*host.FILES, "again"]), st.text("cpu0189 .-\nsomeavg=MTtlkB:x²", max_size=60)
+        st.sampled_from([*host.FILES, "again", "own"]), st.text("cpu0189 .-\nsomeavg=MTtlkB:x²", max_size=60)
     )
 )
 def test_no_text_raises_or_makes_a_number_that_json_has_not(texts: dict[str, str]) -> None:
