@@ -46,14 +46,20 @@ LIVES: dict[str, Life] = {
         300 + 320 * ((2 * HOUR - ago) % (5 * HOUR)) / HOUR,
         2 * HOUR + 5 * HOUR * max(0, -((2 * HOUR - ago) // (5 * HOUR))),
     ),
+    # Beside one that had 1.2 GB in the day and gave it back
+    "other": lambda ago: (500 + 400 * max(0, 1 - ago / 3000), 3 * HOUR),
 }
+OTHERS: dict[str, Life] = {"other": lambda ago: (1200 if 3 * HOUR < ago < 6 * HOUR else 500, 10 * DAY)}
 """Each at 38 requests a second, with caches, queues and sockets that stay as they are."""
 
 
 def lines(end: int) -> Iterator[str]:
     found: dict[str, list[str]] = {}
-    for job, life in LIVES.items():
-        labels = f'job="{job}",instance="a:1"'
+    for instance, job, life in (
+        *(("a:1", *p) for p in LIVES.items()),
+        *(("b:1", *p) for p in OTHERS.items()),
+    ):
+        labels = f'job="{job}",instance="{instance}"'
         for ago in range(LONG_S, -1, -SCRAPE_S):
             memory, started = life(ago)
             for name, value in (
@@ -114,10 +120,11 @@ def test_the_reason_is_told(ask: Asked) -> None:
     assert left.reason == "does not apply: the same process was as high in the day before, and came back"
 
 
-@pytest.mark.parametrize("job", ["young_leak", "old_leak", "killed"])
+@pytest.mark.parametrize("job", ["young_leak", "old_leak", "killed", "other"])
 @pytest.mark.parametrize("baseline_s", [1800, 3600, 2 * HOUR])
 def test_a_leak_stays_one(ask: Asked, job: str, baseline_s: float) -> None:
-    """Also one that has lasted for half a day, and one whose process before had more, until it was ended."""
+    """Also one that has lasted for half a day, and one whose process before had more, until it was ended;
+    and one beside another that gives back."""
     report = ask(job, baseline_s)
     left = next(s for s in report.signals if s.id == "memory_left")
     assert left.severity in (Severity.WARNING, Severity.CRITICAL), left
