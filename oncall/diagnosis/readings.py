@@ -125,10 +125,17 @@ def _since(reading: SignalReading, begins: float) -> tuple[list[float], list[flo
     return [t for t, _ in kept], [v for _, v in kept]
 
 
+_TOO_FEW = "too few "
+"""How the reason of a `given` begins that keeps a symptom from being called well."""
+
+
 def _gap(found: Value) -> Absence:
-    """Why a formula has no value: nobody asked for it, `given` says that it does not apply, or a gap."""
+    """Why a formula has no value: nobody asked for it, `given` says that it does not apply or that there are too few
+    events, or a gap."""
     if found.missing and all(m.endswith("not configured") for m in found.missing):
         return Absence.NOT_CONFIGURED
+    if any(m.startswith(_TOO_FEW) for m in found.missing):
+        return Absence.UNDEFINED
     spoken = found.missing and all(": " not in m for m in found.missing)
     return Absence.NOT_APPLICABLE if spoken else Absence.NO_DATA
 

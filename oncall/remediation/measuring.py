@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
 from oncall.diagnosis.engine import Ask
 from oncall.diagnosis.plan import Plan
-from oncall.diagnosis.readings import Facts, Gathered
+from oncall.diagnosis.quiet import compared
+from oncall.diagnosis.readings import FORMULA, Facts, Gathered
 from oncall.diagnosis.run import judged, look
 from oncall.model import Absence, Diagnosis, Severity, SignalReading, SignalReport, Unavailable
 from oncall.model_service import Service, SignalSpec
@@ -50,15 +51,15 @@ class Measure:
     service: Service
     asking: Plan
     session: "Opened | None"
-    bad: Mapping[str, float] = field(default_factory=dict)
-    """The counted symptoms that were bad, by their key in the plan, and what they were."""
+    bad: Mapping[str, "Counted"] = field(default_factory=dict)
+    """What is counted of the symptoms that were bad, by its key in the plan."""
     trouble: frozenset[str] = frozenset()
     """All symptoms that were bad, by their id."""
     timeout_s: float = LOOK_S
     _scraped: bool = field(default=True)
     _began_s: float = 0.0
     _base: "Scrape | None" = None
-    _known_bad: dict[str, SignalReading] = field(default_factory=dict)
+    _known_bad: dict[str, SignalReport] = field(default_factory=dict)
     """By the stretch before: shown until this one is known."""
 
     async def now(self, since_s: float) -> dict[str, SignalReport]:
@@ -73,12 +74,15 @@ class Measure:
         if self._scraped:
             gathered, over_s = await self._since_base(gathered)
         known = {k for k in self.bad if self._is_known(k, gathered, over_s)}
-        gathered = replace(gathered, signals={**gathered.signals, **self._unknown(known, gathered, over_s)})
+        waiting = self._unknown(known, gathered, over_s)
+        gathered = replace(gathered, signals={**gathered.signals, **waiting})
         found = self._judged(gathered, service)
-        self._go_on({k: gathered.signals[k] for k in known if found[_id(k)].severity in BAD}, since_s)
+        found |= {self.bad[k].symptom: self._known_bad[k] for k in waiting if k in self._known_bad}
+        reports = {k: report for k in known if (report := found.get(self.bad[k].symptom))}
+        self._go_on({k: report for k, report in reports.items() if report.severity in BAD}, since_s)
         if self._scraped and self.service.prometheus and (gaps := self._beyond_pages(found)):
             told = self._judged(await self._with_history(gathered, window), self.service)
-            found |= {name: told[name] for name in gaps}
+            found |= {name: told[name] for name in gaps if name in told}
         return found
 
     async def _look(self, asking: Plan, service: Service, window_s: float | None) -> Gathered:
@@ -93,21 +97,22 @@ class Measure:
         return replace(found, signals=told.signals, live=told.live, **span)
 
     def _judged(self, gathered: Gathered, service: Service) -> dict[str, SignalReport]:
-        """The symptoms. One that was bad and no longer applies is well, as it is to a diagnosis: the time that is
-        left, of what does not grow."""
+        """The symptoms. A formula that was bad and says that it no longer applies is well, as it is to a diagnosis:
+        the time that is left, of what does not grow."""
         found = symptoms_of(judged(self.name, service, self.asking, gathered, 0))
         for book in self.asking.runbooks:
             facts = Facts(book, service, self.asking.readings(book, gathered))
-            for name in self.trouble.intersection(book.spec.symptoms):
-                now = facts.reading(name).now
-                if isinstance(now, Unavailable) and now.kind is Absence.NOT_APPLICABLE:
+            for name in self.trouble.intersection(book.spec.symptoms, found):
+                reading = facts.reading(name)
+                gone = isinstance(reading.now, Unavailable) and reading.now.kind is Absence.NOT_APPLICABLE
+                if gone and reading.source == FORMULA:
                     found[name] = replace(found[name], severity=Severity.OK)
         return found
 
     def _beyond_pages(self, found: Symptoms) -> set[str]:
         """What was bad and is not known, though it does not wait for events."""
-        counted = {_id(key) for key in self.bad}
-        return {n for n in self.trouble - counted if found[n].severity is Severity.UNKNOWN}
+        gaps = self.trouble - {counted.symptom for counted in self.bad.values()}
+        return {n for n in gaps if n not in found or found[n].severity is Severity.UNKNOWN}
 
     async def _since_base(self, found: Gathered) -> tuple[Gathered, float]:
         """With what is counted since the first page of this stretch, and how many seconds that is ago."""
@@ -131,7 +136,7 @@ class Measure:
         """How many bad events there would be by now, were all as before."""
         per_s = found.signals[_EVENTS.format(key)].now
         events = 0.0 if isinstance(per_s, Unavailable) else per_s * over_s
-        return expected(self.asking.signals[key], self.bad[key], events, over_s)
+        return expected(self.asking.signals[key], self.bad[key].was, events, over_s)
 
     def _is_known(self, key: str, found: Gathered, over_s: float) -> bool:
         absent = isinstance(found.signals[key].now, Unavailable)
@@ -140,12 +145,12 @@ class Measure:
     def _unknown(self, known: set[str], found: Gathered, over_s: float) -> dict[str, SignalReading]:
         """The readings of what is not known yet; one that cannot be read at all keeps its own reason."""
         return {
-            k: self._known_bad.get(k) or too_few(found.signals[k], self._expected(k, found, over_s))
+            k: too_few(found.signals[k], self._expected(k, found, over_s))
             for k in self.bad.keys() - known
             if not isinstance(found.signals[k].now, Unavailable)
         }
 
-    def _go_on(self, bad: Mapping[str, SignalReading], since_s: float) -> None:
+    def _go_on(self, bad: Mapping[str, SignalReport], since_s: float) -> None:
         """Begins a new stretch where this one is known to be bad."""
         if bad and since_s >= 2 * self._began_s:
             self._began_s, self._base, self._known_bad = since_s, None, dict(bad)
@@ -190,18 +195,33 @@ def measure(
     )
 
 
-def _bad(asking: Plan, before: Symptoms) -> dict[str, float]:
-    """The symptoms that were bad and are counted in events, and what they were."""
-    reports = {key: before[_id(key)] for key in asking.symptoms & asking.signals.keys() if _id(key) in before}
-    return {
-        key: _surely(report, report.value, below=asking.signals[key].below)
-        for key, report in reports.items()
-        if report.severity in BAD and report.value is not None and events_of(asking.signals[key])
+class Counted(NamedTuple):
+    """What is counted in events: the symptom that it makes bad, and what it was before the act, at the least."""
+
+    symptom: str
+    was: float
+
+
+def _bad(asking: Plan, before: Symptoms) -> dict[str, Counted]:
+    """What is counted of the symptoms that were bad: they themselves, or what a formula compares with its usual."""
+    bad = {n: r for n, r in before.items() if r.severity in BAD and r.value is not None}
+    found = {
+        key: Counted(_id(key), _surely(report, below=asking.signals[key].below))
+        for key in asking.symptoms & asking.signals.keys()
+        if (report := bad.get(_id(key))) and events_of(asking.signals[key])
     }
+    for book in asking.runbooks:
+        for name in bad.keys() & asking.specs[book.issue].keys():
+            for other in compared(book, asking.specs[book.issue][name].value or ""):
+                key = f"{other}@{book.issue}" if f"{other}@{book.issue}" in asking.signals else other
+                if key in asking.signals and events_of(asking.signals[key]):
+                    found.setdefault(key, Counted(name, _surely(bad[name], below=False)))
+    return found
 
 
-def _surely(report: SignalReport, value: float, *, below: bool) -> float:
+def _surely(report: SignalReport, *, below: bool) -> float:
     """What a symptom was. By two pages (one request, and it failed) only that it crossed its bound is sure."""
+    value = report.value or 0.0
     bound = report.critical if report.severity is Severity.CRITICAL else report.warning
     if report.source != "scrape" or bound is None:
         return value

@@ -25,7 +25,7 @@ from oncall.diagnosis.readings import Facts, Gathered
 from oncall.diagnosis.run import judged, look, planned
 from oncall.diagnosis.saved import dump, load
 from oncall.lab.servers import start_prometheus, stop
-from oncall.model import Diagnosis, Severity, SignalReport
+from oncall.model import Absence, Diagnosis, Severity, SignalReport, Unavailable
 from oncall.model_service import PrometheusAt, Service
 from oncall.monitoring import golden
 from oncall.runbook.loader import library
@@ -226,6 +226,47 @@ def page(at: float, failed: float) -> Scrape:
     return Scrape(at=at, monotonic=at, samples={"http_requests_total": counts})
 
 
+@pytest.mark.parametrize(
+    ("status", "bad", "well", "severity"),
+    [
+        ("422", 4, 0, "unknown"),
+        ("422", 1, 4, "unknown"),
+        ("422", 1, 9, "ok"),  # up to 15 % may be usual
+        ("422", 0, 9, "ok"),
+        ("422", 5, 0, "critical"),
+        ("429", 4, 0, "unknown"),
+        ("429", 1, 9, "unknown"),
+        ("429", 1, 400, "ok"),
+        ("429", 30, 70, "critical"),
+    ],
+)
+def test_where_few_came_between_two_looks_nobody_is_called_well(
+    status: str, bad: int, well: int, severity: str
+) -> None:
+    """Four of four that were refused are no chance, and one of ten may be: neither is called well, or ill."""
+
+    def came(at: float, count: int, other: int) -> Scrape:
+        usual = ({"status": "200"}, 1000.0 + other), ({"status": "500"}, 10.0)
+        return Scrape(
+            at=at, monotonic=at, samples={"http_requests_total": (*usual, ({"status": status}, 10.0 + count))}
+        )
+
+    service = Service(url="http://x")
+    asking = planned(service, BOOKS, ["errors"])
+    signals = from_pages(came(100, 0, 0), came(102, bad, well), asking.signals)
+    found = Gathered(at=190, window_s=300, baseline_s=3600, signals=signals, live={}, answers={})
+    name = "bad_requests_added" if status == "422" else "rate_limited_added"
+    book = BOOKS.runbook("errors")
+    facts = Facts(book, service, asking.readings(book, found))
+    now = facts.reading(name).now
+    if severity == "unknown":
+        # Of this kind, it keeps the whole from being healthy.
+        reason = "too few requests to tell; a longer --interval would"
+        assert now == Unavailable(kind=Absence.UNDEFINED, reason=reason)
+    else:
+        assert facts.bounds(name).severity(now if isinstance(now, float) else None) == severity
+
+
 @pytest.mark.parametrize("apart_s", [2.0, 90.0])
 @pytest.mark.parametrize("failed", [1, 2, 3, 10])
 def test_two_looks_count_what_came_between_them(apart_s: float, failed: int) -> None:
@@ -239,7 +280,8 @@ def test_two_looks_count_what_came_between_them(apart_s: float, failed: int) -> 
 
     assert facts(found)("rates.over").number() == apart_s
     assert facts(found)("seen").number() == pytest.approx(failed)
-    assert facts(found)("failing").truth() is (failed >= 3)
+    few = failed < 3 and apart_s < 60
+    assert facts(found)("failing").truth() is (None if few else failed >= 3)
     saved = kept("bot", service, asking, found, took_ms=1, version="1", saved=WHEN, alone=True)
     data = dump(saved, redact=True)
     again = load(data, "file").answers_to(asking)

@@ -18,7 +18,7 @@ from oncall.model_service import PrometheusAt, Ratio, RestartBy, Service, Signal
 from oncall.remediation import measuring, verify
 from oncall.remediation.actions.restart import Restart
 from oncall.remediation.enough import BAD_EVENTS, events_of, expected
-from oncall.remediation.measuring import Measure, measure
+from oncall.remediation.measuring import Counted, Measure, measure
 from oncall.runbook.loader import runbooks_of
 from tests.clients.promstand import KEEP, backfill
 from tests.clients.webstand import Asked, Stand, reply
@@ -31,10 +31,11 @@ A_LOOK = 3
 
 
 class Traffic:
-    """A page whose counters go on by one request each time it is asked for; `fails` says which of them fail."""
+    """A page whose counters go on by one request each time it is asked for; `fails` says which of them fail, with
+    which status."""
 
-    def __init__(self, fails: Callable[[int], bool]) -> None:
-        self.requests, self.failures, self._fails = 0, 0, fails
+    def __init__(self, fails: Callable[[int], bool], status: int = 500) -> None:
+        self.requests, self.failures, self._fails, self._status = 0, 0, fails, status
 
     def __call__(self, asked: Asked) -> bytes:
         if asked.path != "/metrics":
@@ -43,7 +44,7 @@ class Traffic:
         self.failures += self._fails(self.requests)
         lines = [
             f'http_requests_total{{status="200"}} {self.requests - self.failures}',
-            f'http_requests_total{{status="500"}} {self.failures}',
+            f'http_requests_total{{status="{self._status}"}} {self.failures}',
             "",
         ]
         return reply("\n".join(lines), Content_Type="text/plain; version=0.0.4")
@@ -105,10 +106,75 @@ def test_two_pages_before_the_act_prove_no_more_than_that_the_bound_was_crossed(
     service = Service(url="http://127.0.0.1:1")
     asking = planned(service, runbooks_of(service, None), ("errors",))
     one = replace(before(1.0)["error_ratio"], source="scrape")
-    assert measure("bot", service, asking, None, instances=1, before={"error_ratio": one}).bad == {
-        "error_ratio": 0.05
-    }
-    assert measure("bot", service, asking, None, instances=1, before=before(1.0)).bad == {"error_ratio": 1.0}
+
+    def bad(found: SignalReport) -> dict[str, Counted]:
+        return dict(measure("bot", service, asking, None, instances=1, before={"error_ratio": found}).bad)
+
+    assert bad(one) == {"error_ratio": Counted("error_ratio", 0.05)}
+    assert bad(before(1.0)["error_ratio"]) == {"error_ratio": Counted("error_ratio", 1.0)}
+
+
+@pytest.mark.parametrize(("name", "status"), [("bad_requests_added", 422), ("rate_limited_added", 429)])
+@pytest.mark.parametrize(("every", "last"), [(2, CRITICAL), (0, OK)])
+def test_a_formula_waits_for_what_it_compares(name: str, status: int, every: int, last: Severity) -> None:
+    """It is 0 as long as fewer than five were refused: that is no proof that none will be."""
+    traffic = Traffic(lambda n: every > 0 and n % every == 0, status)
+    was = {name: symptom(name, 0.45, 0.02, 0.2)}
+
+    async def run() -> list[Severity]:
+        async with Stand(traffic) as web:
+            service = Service(url=web.url)
+            asking = planned(service, runbooks_of(service, None), ("errors",))
+            look = measure("bot", service, asking, None, instances=1, before=was)
+            return [(await look.now(n))[name].severity for n in range(1, 12)]
+
+    found = asyncio.run(run())
+    first = found.index(last)
+    assert set(found[:first]) == {UNKNOWN}
+    assert set(found[first:]) == {last}
+    assert first * A_LOOK >= BAD_EVENTS / 0.45
+
+
+@pytest.mark.parametrize(("fails", "expected"), [(0.5, CRITICAL), (0.0, OK), (None, UNKNOWN)])
+def test_an_expression_that_no_page_can_tell_is_asked_of_prometheus(
+    tmp_path: Path, fails: float | None, expected: Severity
+) -> None:
+    """A page's "this needs Prometheus" is no word of a formula that it does not apply. None: Prometheus is down."""
+    now = int(time.time())
+    lines = ["# TYPE errors_share gauge"]
+    lines += [f'errors_share{{job="bot"}} {fails or 0} {at}' for at in range(now - 900, now + 1, 15)]
+    backfill(tmp_path, lines)
+    server = start_prometheus(tmp_path, {}, keep=KEEP)
+
+    async def run() -> SignalReport:
+        async with Stand(Traffic(lambda n: n % 2 == 0)) as web:
+            url = server.url if fails is not None else "http://127.0.0.1:1"
+            own = SignalSpec(promql='max(errors_share{job="bot"})')
+            service = Service(url=web.url, prometheus=PrometheusAt(url=url), signals={"error_ratio": own})
+            asking = planned(service, runbooks_of(service, None), ("errors",))
+            look = measure("bot", service, asking, None, instances=1, before=before(0.5))
+            return (await look.now(10))["error_ratio"]
+
+    try:
+        assert asyncio.run(run()).severity is expected
+    finally:
+        stop(server)
+
+
+def test_a_symptom_that_has_no_value_any_more_is_not_well_and_no_bug() -> None:
+    """The fullest pool is told only where there are several, and is left out of a report without."""
+
+    async def run() -> dict[str, SignalReport]:
+        async with Stand(Traffic(lambda n: False)) as web:
+            service = Service(url=web.url, prometheus=PrometheusAt(url="http://127.0.0.1:1"))
+            asking = planned(service, runbooks_of(service, None), ("pool",))
+            was = {"pool_fullest": symptom("pool_fullest", 0.95, 0.5, 0.8)}
+            return await measure("bot", service, asking, None, instances=1, before=was).now(10)
+
+    found = asyncio.run(run())
+    assert "pool_fullest" not in found
+    was = {"pool_fullest": symptom("pool_fullest", 0.95, 0.5, 0.8)}
+    assert verify.verdict(was, found, 20.0, (), healthy=False)[0] == "unknown"
 
 
 def test_too_few_is_said() -> None:
