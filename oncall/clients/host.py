@@ -37,6 +37,8 @@ COLUMNS = (
     Column(name="uptime_s", unit="seconds"),
 )
 GAP_S = 0.2
+_FULL = 0.05
+"""With less than this share idle, somebody waits for the CPU."""
 _MARK = "== "
 _AGAIN, _OWN = "again", "own"
 _CAP = 2**20
@@ -196,16 +198,18 @@ def shares(
     """Shares of the CPU time between two looks: used, waiting for disks, taken by the hypervisor.
 
     Fields as in proc(5): user nice system idle iowait irq softirq steal (guest is within user). Used is all
-    that is neither idle nor waiting: stolen time is not there for anybody. Of the ticks that are not our `own`, which
-    busy others would have taken and an idle machine has no use for. None where no time has passed (to others)."""
+    that is neither idle nor waiting nor our `own`: stolen time is not there for anybody. None where no time has
+    passed (to others)."""
     steps = [max(0, b - a) for a, b in zip(before[:8], after[:8], strict=False)]
     whole = sum(steps)
     if not whole or len(steps) < 4:
         return None, None, None
     iowait = steps[4] if len(steps) > 4 else None
-    busy = whole - steps[3] - (iowait or 0)
-    own = min(own, busy)
-    used = (busy - own) / (whole - own) if whole > own else None
+    idle = steps[3] + (iowait or 0)
+    others = max(0.0, whole - idle - own)
+    # Where nothing was idle, others would have taken what we took; else they had what they wanted.
+    there = whole - own if idle < _FULL * whole else whole
+    used = min(1.0, others / there) if there > 0 else None
     steal = steps[7] / whole if len(steps) > 7 else None
     return used, None if iowait is None else iowait / whole, steal
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from oncall.clients.many import instants, ranges
 from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector, several
 from oncall.diagnosis.bounds import bounds, in_force, own_expression, threshold
-from oncall.diagnosis.few import Short, chance_decides, note_of
+from oncall.diagnosis.few import Short, chance_decides, counted, note_of
 from oncall.diagnosis.metrics import RECENT, SKEW_S, Look, Moment, from_pages, of_metrics, stale_after
 from oncall.diagnosis.shift import median
 from oncall.model import Absence, Frozen, Severity, SignalReading, SignalReport, Unavailable
@@ -235,7 +235,8 @@ class _Asking:
     def over_window(self, values: Mapping[str, Vector | Unavailable]) -> "_Asking":
         """The same with rates over the whole window, and a note that says so."""
         rate, other = self._reading("request_rate", values).now, copy(self)
-        other.queries = self._queries(self.moment.window_s)
+        wide = self._queries(self.moment.window_s)
+        other.queries = {n: wide[n] if counted(self.specs[n]) else q for n, q in self.queries.items()}
         other.note = note_of(
             0.0 if isinstance(rate, Unavailable) else rate,
             self.moment.rate_s(self.interval_s),

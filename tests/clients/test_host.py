@@ -110,7 +110,8 @@ def test_without_our_own_time_too(before: list[int], after: list[int], own: floa
     [
         (20, 20, 20, 0.0),  # idle but for us
         (40, 0, 20, 1.0),  # full: others would take ours too
-        (30, 10, 20, 0.5),
+        (30, 10, 20, 0.25),  # as much idle as others took
+        (38, 2, 20, 0.45),
         (20, 20, 25.5, 0.0),  # ticks are coarse
         (40, 0, 40, None),  # nobody else had a chance
     ],
