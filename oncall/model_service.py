@@ -50,6 +50,9 @@ class SignalSpec(Written, frozen=True):
     """The lower the worse."""
     optional: bool = False
     """Not every service has it: where it cannot be read, a diagnosis neither shows it nor misses it."""
+    goes_with: str | None = None
+    """A signal that this expression says more of. Where a service file gives that one a form of its own, it is about
+    something else, and is not asked."""
 
 
 SIGNAL_FORMS = ("gauge", "rate", "ratio", "quantile", "mean", "promql", "step", "up", "value")

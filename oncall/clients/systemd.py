@@ -1,6 +1,7 @@
 """systemd, through the system's own systemctl: here, or by the system's own ssh where the service runs."""
 
 import asyncio
+import contextlib
 import math
 import shlex
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from oncall.model import Absence, Frozen, Met, Unavailable
 HERE = "this machine"
 SSH_FAILED = 255
 _NOT_FOUND = 127
+_PATIENCE_S = 2.0
 _PIECE = 2**16
 _DENIED = ("access denied", "permission denied", "interactive authentication required")
 _PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "NRestarts")
@@ -84,21 +86,27 @@ async def started(command: Sequence[str]) -> asyncio.subprocess.Process | Unavai
     starting = asyncio.ensure_future(
         asyncio.create_subprocess_exec(*command, stdin=nothing, stdout=pipe, stderr=pipe)
     )
-    stopped: asyncio.CancelledError | None = None
-    while not starting.done():
-        try:
-            await asyncio.wait([starting])
-        except asyncio.CancelledError as cancelled:
-            stopped = cancelled
-    if stopped is not None:
-        if not starting.cancelled() and starting.exception() is None:
-            await killed(starting.result())
-        raise stopped
+    try:
+        await asyncio.wait([starting])
+    except asyncio.CancelledError:
+        await _gone(starting)
+        raise
     try:
         return starting.result()
     except OSError as failed:
         reason = f"not available here, because {command[0]} cannot be run: {(failed.strerror or '').lower()}"
         return Unavailable(kind=Absence.NOT_INSTALLED, reason=reason)
+
+
+async def _gone(starting: "asyncio.Future[asyncio.subprocess.Process]") -> None:
+    """Ends a program that is about to run, whatever is cancelled meanwhile; one that hangs on its way (a file that
+    lies on a dead server) is left."""
+    ends = perf_counter() + _PATIENCE_S
+    while not starting.done() and (left := ends - perf_counter()) > 0:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([starting], timeout=left)
+    if starting.done() and not starting.cancelled() and starting.exception() is None:
+        await killed(starting.result())
 
 
 async def _said(process: asyncio.subprocess.Process, most: int | None) -> tuple[bytes, bytes]:

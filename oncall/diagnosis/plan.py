@@ -148,7 +148,15 @@ def _needed(runbook: Runbook) -> set[str]:
 def _asks(spec: SignalSpec) -> SignalSpec:
     """The form alone: two runbooks may give one number other words and bounds."""
     return msgspec.structs.replace(
-        spec, title=None, unit=None, warning=None, critical=None, share_of=None, below=False, optional=False
+        spec,
+        title=None,
+        unit=None,
+        warning=None,
+        critical=None,
+        share_of=None,
+        below=False,
+        optional=False,
+        goes_with=None,
     )
 
 
@@ -160,7 +168,17 @@ def _key(signals: Mapping[str, SignalSpec], issue: str, name: str) -> str:
 def specs_of(runbook: Runbook, service: Service) -> dict[str, SignalSpec]:
     """The signals that a runbook shows; where the service file has a form of its own, with the runbook's words."""
     known = {**runbook.signals, **service.signals}
-    return {n: spec_of(n, runbook.signals, service) for n in runbook.shown if n in known}
+    return {
+        n: spec_of(n, runbook.signals, service)
+        for n in runbook.shown
+        if n in known and not _of_another_form(n, runbook, service)
+    }
+
+
+def _of_another_form(name: str, runbook: Runbook, service: Service) -> bool:
+    """Whether a signal is about the packaged form of one to which the service file gives another."""
+    spec = runbook.signals.get(name)
+    return spec is not None and spec.goes_with in service.signals and name not in service.signals
 
 
 def _context(runbook: Runbook, service: Service) -> dict[str, SignalSpec]:

@@ -225,10 +225,10 @@ class Checker:
                 self.document,
                 key,
                 f"{name!r} is neither a signal, a value, nor a column of a step",
-                self._suggest(base),
+                self.suggest(base),
             )
 
-    def _suggest(self, base: str) -> str:
+    def suggest(self, base: str) -> str:
         from difflib import get_close_matches
 
         every = [*self.signals, *self.spec.values, *self.spec.steps]
@@ -342,7 +342,7 @@ def _checked(
         raise fail(document, (), "an issue needs `symptoms:`, the signals that decide its severity")
     for name in spec.symptoms:
         if name not in checker.signals:
-            raise fail(document, ("symptoms",), f"{name!r} is no signal", checker._suggest(name))
+            raise fail(document, ("symptoms",), f"{name!r} is no signal", checker.suggest(name))
     for name, step in spec.steps.items():
         checker.step(name, step)
     for name, text in spec.values.items():
@@ -362,6 +362,10 @@ def _checked(
             checker.template(text, "pointers", at)
     for name, cause in spec.causes.items():
         checker.cause(name, cause)
+    for name, signal in spec.signals.items():
+        if signal.goes_with is not None and signal.goes_with not in checker.signals:
+            said = f"{signal.goes_with!r} is no signal"
+            raise fail(document, ("signals", name, "goes_with"), said, checker.suggest(signal.goes_with))
     checker.formulas()
     checker.cycles()
     shown = _shown(spec, checker)

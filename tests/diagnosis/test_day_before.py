@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Protocol, TypeAlias
 
 import pytest
 
@@ -11,7 +12,7 @@ from oncall.diagnosis.engine import Ask
 from oncall.diagnosis.run import judged, look, planned
 from oncall.lab.servers import start_prometheus, stop
 from oncall.model import Confidence, Diagnosis, Severity
-from oncall.model_service import Limits, PrometheusAt, Service
+from oncall.model_service import Limits, PrometheusAt, Service, SignalSpec
 from oncall.runbook.loader import library
 from oncall.units import Size
 from tests.clients.promstand import KEEP, backfill
@@ -49,6 +50,11 @@ LIVES: dict[str, Life] = {
     # Beside one that had 1.2 GB in the day and gave it back
     "other": lambda ago: (500 + 400 * max(0, 1 - ago / 3000), 3 * HOUR),
 }
+# Since six hours its feet rise by 150 MB an hour, under teeth of ten minutes
+LIVES["teeth"] = lambda ago: (
+    300 + 150 * max(0, 6 - ago / HOUR) + 600 * (-ago % 600) / 600,
+    10 * DAY,
+)
 OTHERS: dict[str, Life] = {"other": lambda ago: (1200 if 3 * HOUR < ago < 6 * HOUR else 500, 10 * DAY)}
 """Each at 38 requests a second, with caches, queues and sockets that stay as they are."""
 
@@ -79,7 +85,13 @@ def lines(end: int) -> Iterator[str]:
         yield from rows
 
 
-Asked = Callable[[str, float], Diagnosis]
+Own: TypeAlias = dict[str, SignalSpec]
+
+
+class Asked(Protocol):
+    def __call__(
+        self, job: str, baseline_s: float = HOUR, *, ago: int = 0, own: Own | None = None
+    ) -> Diagnosis: ...
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +100,11 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     backfill(folder, list(lines(end)))
     server = start_prometheus(folder, {}, keep=KEEP)
 
-    def diagnosed(job: str, baseline_s: float) -> Diagnosis:
+    def diagnosed(job: str, baseline_s: float = HOUR, *, ago: int = 0, own: Own | None = None) -> Diagnosis:
         at = PrometheusAt(url=server.url, selector={"job": job})
-        service = Service(prometheus=at, limits=Limits(memory=Size(2000 * MB)))
+        service = Service(prometheus=at, limits=Limits(memory=Size(2000 * MB)), signals=own or {})
         asking = planned(service, BOOKS, ["memory"])
-        when = Ask(at=datetime.fromtimestamp(end, UTC), baseline_s=baseline_s, timeout_s=20)
+        when = Ask(at=datetime.fromtimestamp(end - ago, UTC), baseline_s=baseline_s, timeout_s=20)
         found, took = asyncio.run(look(asking, service, when, lambda *_: None))
         (report,) = judged("bot", service, asking, found, took)
         return report
@@ -129,3 +141,23 @@ def test_a_leak_stays_one(ask: Asked, job: str, baseline_s: float) -> None:
     left = next(s for s in report.signals if s.id == "memory_left")
     assert left.severity in (Severity.WARNING, Severity.CRITICAL), left
     assert report.severity is not Severity.OK
+
+
+@pytest.mark.parametrize("ago", range(0, 600, 90))
+def test_a_leak_under_teeth_is_never_said_to_come_back(ask: Asked, ago: int) -> None:
+    """Also where now is a foot, below the tops of the day before."""
+    report = ask("teeth", 3 * HOUR, ago=ago)
+    left = next(s for s in report.signals if s.id == "memory_left")
+    assert "came back" not in (left.reason or "")
+
+
+def test_of_less_than_half_a_day_nothing_is_said(ask: Asked) -> None:
+    """What was high then may have been a start."""
+    report = ask("saw", ago=LONG_S - 11 * HOUR)
+    assert "memory_above_day" not in {s.id for s in report.signals}
+
+
+def test_a_team_that_means_another_memory_is_not_told_of_ours(ask: Asked) -> None:
+    own = {"memory": SignalSpec(promql='max(process_resident_memory_bytes{job="saw"})', unit="bytes")}
+    assert "memory_above_day" in {s.id for s in ask("saw").signals}
+    assert "memory_above_day" not in {s.id for s in ask("saw", own=own).signals}

@@ -91,6 +91,13 @@ MISTAKES = [
     ("    gauge: queue_depth", "    quantile: 0.5", 6, "`quantile` and `of` go together", None),
     ("    gauge: queue_depth", "    step: rwos.n", 7, "no step 'rwos'", None),
     ("    gauge: queue_depth", "    up: mysql", 7, "'mysql' is not one of postgres", None),
+    (
+        "    gauge: queue_depth",
+        "    gauge: queue_depth\n    goes_with: depht",
+        8,
+        "'depht' is no signal",
+        "Did you mean depth",
+    ),
     ("    gauge: queue_depth", "    gauge: 5", 7, "found 5", None),
     ("    warning: 5", "    warning: five", 8, "expected a number", None),
     ("    warning: 5", "    warning: '5'", 8, "expected a number", None),
