@@ -19,7 +19,7 @@ TROUBLED_S = 20
 """Seconds for which the other symptoms must last: longer than the rate window of the lab's service file."""
 USUAL_SAMPLES = 75
 """Seconds of usual life before the demo breaks it: with fewer than 60 samples a change is weak evidence."""
-_STRENGTH = {"pool.connection_leak": 0.4}
+_STRENGTH = {"pool.connection_leak": 0.25}
 """What goes on after the restart that mends it, slowly: the pool is seen to be well before it is full again."""
 _ACTS = "the plan of what Next says; with --confirm it acts, and proves that it helped"
 _MENDS = {"pool.connection_leak": "restart", "pool.lock_contention": "kill-queries --blockers --terminate"}

@@ -189,7 +189,7 @@ def diagnosis(
         signals=tuple(s for n, s in signals.items() if not _passed_over(specs[n], s)),
         steps=tuple(step_report(n, r, runbook) for n, r in readings.steps.items()),
         causes=causes,
-        unseen=_unseen(facts, {n: s for n, s in signals.items() if not _passed_over(specs[n], s)}, causes),
+        unseen=_unseen(facts, signals, causes),
         notes=readings.notes,
     )
 
@@ -367,6 +367,7 @@ def _unseen(
     facts: Facts, signals: dict[str, SignalReport], causes: tuple[CauseReport, ...]
 ) -> tuple[Unseen, ...]:
     """What could not be seen, worst first, each reason once; not what another reading stood in for."""
+    signals = {n: s for n, s in signals.items() if not _passed_over(facts.spec(n), s)}
     lacking = {m for c in causes for m in c.missing}
     found = [*facts.readings.failed, *filter(None, [facts.older, *facts.alike])]
     told = {u.reason for u in found}

@@ -208,3 +208,11 @@ def test_what_not_every_service_has_is_neither_shown_nor_missed() -> None:
     assert not [gap for gap in found.unseen if "pool_" in gap.what or "Fullest" in gap.what]
     several = pool({"pool_fullest": (0.2, 1.0)}, sessions=busy(running=17))
     assert {"pool_fullest", "pool_instances"} <= {signal.id for signal in several.signals}
+
+
+def test_what_not_every_service_has_is_no_gap_of_the_answer() -> None:
+    """One pool has no fullest one: where nothing stands out, that is not the reason."""
+    found = pool({}, sessions=busy(client_waiting=17))
+    assert found.summary.cause
+    assert "Fullest pool" not in found.summary.cause
+    assert "Fullest pool" not in {u.what for u in found.unseen}
