@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from oncall.model import Confidence, Diagnosis, Scalar, Severity
+from oncall.runbook.loader import library
 from tests.diagnosis.handmade import Numbers, diagnosed, of, sessions, slots
 
 CONFIRMED, LIKELY, POSSIBLE = Confidence.CONFIRMED, Confidence.LIKELY, Confidence.POSSIBLE
@@ -212,7 +213,10 @@ def test_what_not_every_service_has_is_neither_shown_nor_missed() -> None:
 
 def test_what_not_every_service_has_is_no_gap_of_the_answer() -> None:
     """One pool has no fullest one: where nothing stands out, that is not the reason."""
-    found = pool({}, sessions=busy(client_waiting=17))
+    every: dict[str, list[dict[str, Scalar]]] = {name: [] for name in library().runbook("pool").spec.steps}
+    rows = {**every, "slots": slots(), "sessions": busy(client_waiting=17)}
+    numbers = {"latency_mean": 0.2, "ollama_latency": 0.1, "db_rate": 20, **SLOW}
+    found = diagnosed("pool", {**FULL, **numbers}, rows)
     assert found.summary.cause
     assert "Fullest pool" not in found.summary.cause
     assert "Fullest pool" not in {u.what for u in found.unseen}
