@@ -12,14 +12,13 @@ from msgspec.structs import replace
 
 from oncall.clients.many import instants, ranges
 from oncall.clients.prometheus import Matrix, Prometheus, Series, Vector, several
-from oncall.diagnosis.bounds import bounds, in_force, own_expression, threshold
+from oncall.diagnosis.bounds import in_force, own_expression, threshold
 from oncall.diagnosis.few import Short, chance_decides, counted, note_of
 from oncall.diagnosis.metrics import RECENT, SKEW_S, Look, Moment, from_pages, of_metrics, stale_after
 from oncall.diagnosis.shift import median
-from oncall.model import Absence, Frozen, Severity, SignalReading, SignalReport, Unavailable
+from oncall.model import Absence, Frozen, SignalReading, Unavailable
 from oncall.model_service import PrometheusAt, Service, SignalSpec
 from oncall.numbers import duration
-from oncall.scrub import scrub, secrets_of
 from oncall.signals import PromQL, to_promql
 from oncall.units import promql_duration
 
@@ -77,13 +76,14 @@ def wanted(name: str, service: Service, known: Mapping[str, SignalSpec]) -> Want
     for signal in GOLDEN:
         if signal in known:
             specs[signal] = in_force(known[signal], service.signals.get(signal))
-    for whole in [w for n, s in specs.items() for w in _wholes(n, s, service)]:
+    for whole in [w for n, s in specs.items() for w in wholes(n, s, service)]:
         if whole in known and whole not in specs:
             specs[whole] = in_force(known[whole], service.signals.get(whole))
     return Wanted(name, service, specs)
 
 
-def _wholes(name: str, spec: SignalSpec, service: Service) -> list[str]:
+def wholes(name: str, spec: SignalSpec, service: Service) -> list[str]:
+    """The signals that a signal's bounds are shares of."""
     share_of = threshold(name, spec, service).share_of
     return sorted(own_expression(share_of).names) if share_of else []
 
@@ -397,61 +397,3 @@ async def from_scrapes(one: Wanted, deadline_s: float, interval_s: float) -> Mea
     return Measured(
         signals={n: Read(now=r.now, source=r.source, query=r.query, age_s=r.age_s) for n, r in found.items()}
     )
-
-
-# --- against their bounds: pure ---------------------------------------------------------------------
-
-
-def reports(one: Wanted, measured: Measured | Unavailable) -> tuple[SignalReport, ...]:
-    """Each golden signal now, its usual value and its bounds; why it is not known."""
-    reads = {} if isinstance(measured, Unavailable) else measured.signals
-    values = {n: r.now for n, r in reads.items() if isinstance(r.now, float)}
-    return tuple(
-        _report(one, n, reads.get(n) or _absent(one.specs[n], measured), values)
-        for n in GOLDEN
-        if n in one.specs
-    )
-
-
-def _absent(spec: SignalSpec, measured: Measured | Unavailable) -> Read:
-    if isinstance(measured, Unavailable):
-        return Read(now=measured, source="prometheus", query=None)
-    form = spec.step or spec.value or spec.up
-    reason = f"needs a diagnosis: it is made of {form}"
-    return Read(now=Unavailable(kind=Absence.NOT_APPLICABLE, reason=reason), source="prometheus", query=None)
-
-
-def _report(one: Wanted, name: str, read: Read, values: Mapping[str, float]) -> SignalReport:
-    spec = one.specs[name]
-    limit = bounds(name, spec, one.service, values)
-    known = read.now if isinstance(read.now, float) else None
-    why = read.now.reason if isinstance(read.now, Unavailable) else limit.missing
-    same = {one.specs[w].unit for w in _wholes(name, spec, one.service) if w in one.specs} == {spec.unit}
-    return SignalReport(
-        id=name,
-        title=spec.title or name,
-        value=known,
-        unit=spec.unit,
-        baseline=read.usual,
-        warning=limit.warning,
-        critical=limit.critical,
-        severity=limit.severity(known),
-        source=read.source,
-        query=read.query,
-        age_s=read.age_s,
-        reason=scrub(why, secrets_of(one.service)) if why else None,
-        history=read.history,
-        symptom=True,
-        of=limit.whole if same else None,
-    )
-
-
-def decides(one: Wanted, signal: SignalReport) -> bool:
-    """Whether it takes part in the verdict: those that have a bound, and those that are not well. What not every
-    service has decides nothing where it is not known."""
-    spec = one.specs[signal.id]
-    if spec.optional and signal.value is None:
-        return False
-    limit = threshold(signal.id, spec, one.service)
-    bounded = limit.warning is not None or limit.critical is not None
-    return bounded or signal.severity in (Severity.WARNING, Severity.CRITICAL)

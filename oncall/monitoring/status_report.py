@@ -22,7 +22,8 @@ from oncall.model_status import (
 )
 from oncall.monitoring.alerts import Look, scrubbed
 from oncall.monitoring.fleet import counted
-from oncall.monitoring.golden import Measured, Wanted, decides, reports
+from oncall.monitoring.golden import Measured, Wanted
+from oncall.monitoring.golden_judge import decides, reports
 from oncall.numbers import humane
 from oncall.scrub import secrets_of
 

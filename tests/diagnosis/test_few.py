@@ -27,7 +27,7 @@ from oncall.diagnosis.saved import dump, load
 from oncall.lab.servers import start_prometheus, stop
 from oncall.model import Absence, Diagnosis, Severity, SignalReport, Unavailable
 from oncall.model_service import PrometheusAt, Service
-from oncall.monitoring import golden
+from oncall.monitoring import golden, golden_judge
 from oncall.runbook.loader import library
 from tests.clients.promstand import KEEP, backfill
 from tests.clients.webstand import Answer, Asked, Stand, reply, silence
@@ -427,7 +427,7 @@ def severities(history: History, job: str, measured: golden.Measured) -> dict[st
     one = golden.wanted(job, history.service(job), BOOKS.signals)
     return {
         s.id: (s.severity, s.value if s.value is None else pytest.approx(s.value))
-        for s in golden.reports(one, measured)
+        for s in golden_judge.reports(one, measured)
         if s.id in ("error_ratio", "latency_p95", "request_rate", "instances_up")
     }
 

@@ -18,7 +18,8 @@ from oncall.model_service import HttpBackend, Limits, PrometheusAt, Service, Sig
 from oncall.model_status import LastAction, StatusOfAll, StatusReport
 from oncall.monitoring.alerts import Look, issues_of
 from oncall.monitoring.escalation import policy
-from oncall.monitoring.golden import Measured, Read, decides, reports, wanted
+from oncall.monitoring.golden import Measured, Read, wanted
+from oncall.monitoring.golden_judge import decides, reports
 from oncall.monitoring.status import How, look
 from oncall.monitoring.status_report import Issues, Seen, Subject, report
 from oncall.runbook.loader import library
