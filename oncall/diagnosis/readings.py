@@ -9,7 +9,7 @@ from oncall.diagnosis.few import counted_over_s
 from oncall.diagnosis.lines import LEAST
 from oncall.diagnosis.quiet import as_bad_before, as_ever, quiet_until
 from oncall.diagnosis.shift import ENOUGH_SAMPLES, Change, change, floor_of
-from oncall.diagnosis.trend import Trend, fell_at, leak
+from oncall.diagnosis.trend import Trend, fell_at, flat, leak
 from oncall.model import Absence, Frozen, SignalReading, StepReading, Table, Unavailable, Unseen
 from oncall.model_service import Service, SignalSpec
 from oncall.runbook.expression import Value, bases
@@ -225,15 +225,7 @@ class Facts:
         restarted = self._restarted(reading)
         # A process that fell at its restart climbs below what the one before it had
         if _level(_since(reading, restarted or 0.0)[1], floor_of(spec.unit)):
-            return Trend(
-                slope_per_s=0.0,
-                low=0.0,
-                high=0.0,
-                grown=0.0,
-                begins=reading.times[0],
-                leaking=False,
-                reason="flat",
-            )
+            return flat(reading.times[0])
         found = self.bounds(name)
         limit = found.whole or (None if found.missing else found.critical)
         return leak(

@@ -66,6 +66,11 @@ class Trend(Frozen, frozen=True):
     """Seconds until the limit at this slope; 0 where it is passed, None where it leaks not or has no limit."""
 
 
+def flat(begins: float) -> Trend:
+    """Of a number that does not move."""
+    return Trend(slope_per_s=0.0, low=0.0, high=0.0, grown=0.0, begins=begins, leaking=False, reason="flat")
+
+
 class Finding(NamedTuple):
     """A judgement by one clock: where growth begins, how much, and why it is no leak ('' where it is)."""
 
